@@ -1,0 +1,167 @@
+"""The command line. torch is imported inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from modeseek.config import ImageConfig, SampleConfig
+from modeseek.errors import ModeseekError, UsageError
+
+if TYPE_CHECKING:
+    from modeseek.text2image import TextToImage
+
+
+@dataclass(frozen=True)
+class ResumeConfig:
+    """Continue a run from its last checkpoint, bit for bit."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory."""
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Print what is installed, devices, threads, and known traps."""
+
+
+def image(config: ImageConfig) -> int:
+    """Start a run."""
+    _quiet()
+    from modeseek.text2image import TextToImage
+
+    return _advance(TextToImage.start(config))
+
+
+def resume(config: ResumeConfig) -> int:
+    """Continue a run."""
+    _quiet()
+    from modeseek.text2image import TextToImage
+
+    return _advance(TextToImage.resume(config.run))
+
+
+def sample(config: SampleConfig) -> int:
+    """Write one sheet of samples."""
+    _quiet()
+    from modeseek.pictures import png, sheet
+    from modeseek.randomness import Streams
+    from modeseek.runs import write_atomic
+    from modeseek.text2image import build_prior
+
+    prior = build_prior(ImageConfig(config.prompts, prior=config.prior, device=config.device, dtype=config.dtype))
+    ids = [(p, k) for p in range(len(config.prompts)) for k in range(config.n)]
+    x = prior.sample(
+        prior.encode_prompt([config.prompts[p] for p, _ in ids]),
+        Streams(config.seed, ids),
+        steps=config.steps,
+        guidance_scale=config.guidance,
+        negative=config.negative,
+        eta=config.eta,
+    )
+    write_atomic(config.out, png(sheet(prior.decode(x), columns=config.n if config.n > 1 else None)))
+    print(config.out)
+    return 0
+
+
+def doctor(config: DoctorConfig) -> int:
+    """Print the report."""
+    from modeseek.doctor import report
+
+    text, healthy = report()
+    print(text)
+    return 0 if healthy else 1
+
+
+COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
+    "image": (ImageConfig, image),
+    "resume": (ResumeConfig, resume),
+    "sample": (SampleConfig, sample),
+    "doctor": (DoctorConfig, doctor),
+}
+
+
+def _quiet() -> None:
+    """Keep the libraries' progress bars and advice off the terminal."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+
+
+def _advance(job: TextToImage) -> int:
+    """Say what it will cost, run with a progress bar, say where the picture is."""
+    import time
+
+    from tqdm import tqdm
+
+    from modeseek.text2image import peak_memory
+
+    config, settings, began = job.config, job.settings, time.perf_counter()
+    left = 1 - job.progress.step / settings.steps
+    nfe = job.nfe()
+    seconds = nfe * left * job.seconds_per_evaluation()
+    what = config.method if config.method != "msd" else f"msd, {settings.sampler}"
+    print(
+        f"{what}, preset {config.preset}: {settings.steps} steps, {nfe} evaluations per picture"
+        + (f", {job.progress.step} steps done" if job.progress.step else "")
+        + f"; about {_duration(seconds)} on {job.prior.device} (rendering not counted)"
+    )
+    print(f"run directory: {job.run.path}", flush=True)
+    with tqdm(total=settings.steps, initial=job.progress.step, unit="step", dynamic_ncols=True) as bar:
+        finished = job.advance(bar=bar)
+    if not finished:
+        print(f"interrupted after step {job.progress.step}; continue with: modeseek resume {job.run.path}")
+        return 130
+    print(
+        f"{job.run.path / 'final.png'}  ({_duration(time.perf_counter() - began)}, "
+        f"{job.progress.nfe} evaluations per picture, peak memory {peak_memory():.0f} MiB)"
+    )
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, run, exit: 0 done, 1 failure, 2 usage, 130 interrupted."""
+    # two programs on two cores that spin while they wait run twenty times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        config: Any = tyro.extras.subcommand_cli_from_dict(
+            {name: kind for name, (kind, _) in COMMANDS.items()},
+            prog="modeseek",
+            description="Turn a diffusion model into a gradient: mean-shift distillation and its baselines.",
+            args=argv,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+        code = next(run for kind, run in COMMANDS.values() if kind is type(config))(config)
+    except ModeseekError as error:
+        code = _complain(error, 2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:  # the reader of our output left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:
+        code = _complain("interrupted; a run continues with: modeseek resume DIR", 130)
+    except Exception as error:
+        if os.environ.get("MODESEEK_TRACEBACK"):
+            raise
+        code = _complain(f"{type(error).__name__}: {error} (MODESEEK_TRACEBACK=1 shows where)", 1)
+    sys.exit(code)
+
+
+def _complain(what: object, code: int) -> int:
+    print(f"modeseek: {what}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""What a run is told, as frozen dataclasses: the command line derives its flags from them, a run keeps them as YAML.
+
+Imports no torch, so that ``--help`` answers at once. ``None`` means: as the preset says. A run's ``config.yaml`` is the
+resolved configuration, without any ``None`` that a preset could fill.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import tyro
+
+from modeseek.errors import UsageError
+from modeseek.methods import Clock, EstimatorName, ProductOptions, ProductSamplerName, Start, Weighting
+from modeseek.schedules import Shape
+
+Preset = Literal["quick", "paper"]
+GeneratorName = Literal["mlp", "pixels", "latents"]
+DType = Literal["float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Drive a differentiable image to a mode of a text-to-image model."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    prompts: tyro.conf.Positional[tuple[str, ...]]
+    """One picture for each prompt; they run as one batch."""
+    out: Path | None = None
+    """Run directory. A new folder under modeseek-runs if not given."""
+    overwrite: bool = False
+    """Replace the run directory if it exists."""
+    prior: str = "pocket"
+    """Pipeline directory, hub id, or "pocket" for the shipped model."""
+    preset: Preset | None = None
+    """Where unset options come from: quick is the default for the shipped model, paper for any other."""
+    method: EstimatorName = "msd"
+    """Gradient estimator."""
+    sampler: ProductSamplerName | None = None
+    """Product sampler of msd."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    steps: int | None = None
+    """Optimiser steps."""
+    lr: float | None = None
+    """Adam's learning rate."""
+    guidance: float | None = None
+    """Guidance scale: x0 = uncond + guidance * (cond - uncond); 1 is off. The paper's w is guidance - 1."""
+    negative: str = ""
+    """Prompt of the unconditional branch."""
+    guidance_low: float = 0.0
+    """Guidance acts only at noise levels sigma from here"""
+    guidance_high: float = math.inf
+    """up to here."""
+    sample_steps: int | None = None
+    """Steps of the product sampler."""
+    bandwidth_start: float | None = None
+    """Kernel standard deviation at the first step; the paper's lambda / sqrt(2)."""
+    bandwidth_end: float | None = None
+    """Kernel standard deviation at which the run ends."""
+    bandwidth_shape: Shape | None = None
+    """How it falls."""
+    refresh_every: int | None = None
+    """Optimiser steps that share one target."""
+    n_samples: int = 1
+    """Product samples averaged into one target."""
+    start: Start | None = None
+    """Where the product sampler starts: at x, or at the posterior mean D(x; bandwidth)."""
+    kernel_low: float | None = None
+    """The kernel acts only at noise levels sigma from here"""
+    kernel_high: float | None = None
+    """up to here."""
+    clock: Clock = "sigma"
+    """Units of the exponential samplers' contraction."""
+    data_variance: float = 1.0
+    """Variance of the clean latents per element, for proximal and gibbs."""
+    sweeps: int = 8
+    """Sweeps of gibbs."""
+    max_eps: float | None = None
+    """Cap on the inversion's noise, in units of unit noise; inf is none."""
+    printed_start: bool = False
+    """Start exponential_inverted with the paper's printed mix."""
+    time_low: float = 0.02
+    """sds draws timesteps from this fraction of the table"""
+    time_high: float = 0.98
+    """to this."""
+    weighting: Weighting = "sigma2"
+    """Weight of sds over noise levels."""
+    generator: GeneratorName = "mlp"
+    """What is optimised: a coordinate network, pixels, or the latent itself."""
+    size: int | None = None
+    """Side of the picture in pixels; the model's own if not given."""
+    init: Path | None = None
+    """Start from this picture."""
+    mlp_features: int = 128
+    """Fourier frequencies of the coordinate network."""
+    mlp_bandwidth: float = 8.0
+    """Their standard deviation, in cycles per picture."""
+    mlp_width: int = 64
+    """Width of its hidden layers."""
+    mlp_layers: int = 2
+    """Number of its hidden layers."""
+    device: str = "cpu"
+    """Where the model runs."""
+    dtype: DType = "float32"
+    """Of the model's weights."""
+    threads: int = 0
+    """CPU threads; 0 leaves it to torch."""
+    picture_every: int = 10
+    """Steps between pictures."""
+    checkpoint_every: int = 50
+    """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def _check(c: ImageConfig) -> None:
+    """Refuse what cannot run, before anything is loaded."""
+    if not c.prompts or any(not p.strip() for p in c.prompts):
+        raise UsageError(f"every prompt must hold at least one word, got {list(c.prompts)}")
+    counts: tuple[str, ...] = ("steps", "sample_steps", "refresh_every", "n_samples", "sweeps", "size")
+    counts += ("picture_every", "checkpoint_every", "mlp_features", "mlp_width", "mlp_layers")
+    for name in counts:
+        value = getattr(c, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}")
+    for name in ("lr", "bandwidth_start", "bandwidth_end", "data_variance", "mlp_bandwidth", "max_eps"):
+        value = getattr(c, name)
+        if value is not None and not value > 0:
+            raise UsageError(f"{name} must be positive, got {value}")
+    if c.guidance is not None and not math.isfinite(c.guidance):
+        raise UsageError(f"guidance must be finite, got {c.guidance}")
+    if c.bandwidth_start is not None and c.bandwidth_end is not None and c.bandwidth_start < c.bandwidth_end:
+        raise UsageError(f"bandwidth_start must be at least bandwidth_end, got {c.bandwidth_start} < {c.bandwidth_end}")
+    if not 0 <= c.time_low <= c.time_high <= 1:
+        raise UsageError(f"0 <= time_low <= time_high <= 1 must hold, got {c.time_low} and {c.time_high}")
+    if not 0 <= c.guidance_low < c.guidance_high:
+        raise UsageError(f"0 <= guidance_low < guidance_high must hold, got {c.guidance_low} and {c.guidance_high}")
+    if c.threads < 0:
+        raise UsageError(f"threads must be at least 0, got {c.threads}")
+
+
+SQRT2 = math.sqrt(2.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that a preset sets, all of them known."""
+
+    sampler: ProductSamplerName
+    steps: int
+    lr: float
+    guidance: float
+    sample_steps: int
+    bandwidth_start: float
+    bandwidth_end: float
+    bandwidth_shape: Shape
+    refresh_every: int
+    start: Start
+    kernel_low: float
+    kernel_high: float
+    max_eps: float
+
+    @classmethod
+    def of(cls, config: ImageConfig) -> Settings:
+        """The preset's settings, with what the configuration says put in."""
+        given = {f.name: getattr(config, f.name) for f in dataclasses.fields(cls)}
+        preset = PRESETS[config.preset or default_preset(config)]
+        return dataclasses.replace(preset, **{k: v for k, v in given.items() if v is not None})
+
+
+PRESETS: dict[Preset, Settings] = {
+    "paper": Settings(
+        sampler="exponential_inverted",
+        steps=400,
+        lr=1e-2,
+        guidance=8.5,  # 1 + 7.5, equation MSD-13
+        sample_steps=32,
+        bandwidth_start=1e3 / SQRT2,
+        bandwidth_end=1e-2 / SQRT2,
+        bandwidth_shape="geometric",
+        refresh_every=1,
+        start="x",
+        kernel_low=0.0,
+        kernel_high=math.inf,
+        max_eps=math.inf,
+    ),
+    "quick": Settings(
+        sampler="exponential_inverted",
+        steps=200,
+        lr=1e-2,
+        guidance=4.0,
+        sample_steps=16,
+        bandwidth_start=1e2,
+        bandwidth_end=1e-1,
+        bandwidth_shape="geometric",
+        refresh_every=4,
+        start="x",
+        kernel_low=0.0,
+        kernel_high=math.inf,
+        max_eps=math.inf,
+    ),
+}
+
+
+def default_preset(config: ImageConfig) -> Preset:
+    """Quick for the shipped model, paper for any other."""
+    return "quick" if config.prior == "pocket" else "paper"
+
+
+def resolve(config: ImageConfig) -> ImageConfig:
+    """The configuration with every unset option taken from its preset: what a run's config.yaml holds."""
+    preset = config.preset or default_preset(config)
+    return dataclasses.replace(config, preset=preset, **dataclasses.asdict(Settings.of(config)))
+
+
+def product_options(config: ImageConfig) -> ProductOptions:
+    """The part of a configuration that product samplers read."""
+    settings = Settings.of(config)
+    return ProductOptions(
+        start=settings.start,
+        low=settings.kernel_low,
+        high=settings.kernel_high,
+        clock=config.clock,
+        data_variance=config.data_variance,
+        sweeps=config.sweeps,
+        max_eps=settings.max_eps,
+        printed_start=config.printed_start,
+    )
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Draw DDIM samples of a text-to-image model, for comparison."""
+
+    prompts: tyro.conf.Positional[tuple[str, ...]]
+    """One sample for each prompt."""
+    out: Path = Path("samples.png")
+    """Picture to write: one sheet, one row per prompt."""
+    prior: str = "pocket"
+    """Pipeline directory, hub id, or "pocket" for the shipped model."""
+    n: int = 1
+    """Samples per prompt."""
+    seed: int = 0
+    """Of the noise."""
+    steps: int = 32
+    """DDIM steps."""
+    guidance: float = 4.0
+    """Guidance scale; 1 is off."""
+    negative: str = ""
+    """Prompt of the unconditional branch."""
+    eta: float = 0.0
+    """Share of fresh noise: 0 is deterministic, 1 ancestral."""
+    device: str = "cpu"
+    """Where the model runs."""
+    dtype: DType = "float32"
+    """Of the model's weights."""
+
+    def __post_init__(self) -> None:
+        if not self.prompts or any(not p.strip() for p in self.prompts):
+            raise UsageError(f"every prompt must hold at least one word, got {list(self.prompts)}")
+        if self.n < 1 or self.steps < 1:
+            raise UsageError(f"n and steps must be at least 1, got {self.n} and {self.steps}")
+        if not 0 <= self.eta <= 1:
+            raise UsageError(f"eta must be in [0, 1], got {self.eta}")
+
+
+def to_yaml(config: ImageConfig) -> str:
+    """A configuration as YAML, reloadable with ``from_yaml``."""
+    import yaml
+    from pydantic import TypeAdapter
+
+    plain = TypeAdapter(ImageConfig).dump_python(config)
+    plain["prompts"] = list(plain["prompts"])
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str, source: str) -> ImageConfig:
+    """A configuration from YAML.
+
+    Raises:
+        UsageError: naming the key that is unknown or wrong, and ``source``.
+    """
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        loaded = yaml.safe_load(text)
+        if not isinstance(loaded, dict):
+            raise UsageError(f"{source} must hold a mapping of options, got {type(loaded).__name__}")
+        return TypeAdapter(ImageConfig).validate_python(loaded)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{source} must be YAML: {str(error).splitlines()[0]}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{source}, key {key}: {first['msg']}, got {first['input']!r}") from error

@@ -1,0 +1,71 @@
+"""What a generator returns, how it is called, and the wrapper that puts an encoder behind it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from modeseek.errors import UsageError
+from modeseek.randomness import Rng
+
+
+@dataclass(frozen=True)
+class View:
+    """One rendering.
+
+    Attributes:
+        image: (B, *event), with its graph: points (B, D), images (B, 3, H, W) in [0, 1], latents (B, C, h, w).
+        camera: where it was seen from, for generators that have cameras.
+    """
+
+    image: Tensor
+    camera: Any = None
+
+
+Render = Callable[[Rng], View]
+
+
+def render(generator: nn.Module) -> Render:
+    """How to call a generator: ``forward(rng)`` or ``forward()``, returning a View or a plain tensor.
+
+    Raises:
+        UsageError: if ``forward`` needs more than one argument, or returns something else.
+    """
+    parameters = inspect.signature(generator.forward).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(needed) > 1:
+        raise UsageError(f"a generator's forward must take the rng or nothing, got {[p.name for p in needed]}")
+
+    def call(rng: Rng) -> View:
+        out = generator(rng) if needed else generator()
+        if isinstance(out, Tensor):
+            return View(out)
+        if not isinstance(out, View):
+            raise UsageError(f"a generator must return a tensor or a View, got {type(out).__name__}")
+        return out
+
+    return call
+
+
+class Encoded(nn.Module):
+    """Renders and encodes: a generator of images in front, latents behind.
+
+    Args:
+        generator: of images (B, 3, H, W) in [0, 1].
+        encode: images to latents, differentiable, for example ``prior.encode``.
+    """
+
+    def __init__(self, generator: nn.Module, encode: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.generator = generator
+        self._render = render(generator)
+        self._encode = encode
+
+    def forward(self, rng: Rng) -> View:
+        """View of latents (B, C, h, w)."""
+        view = self._render(rng)
+        return View(self._encode(view.image), view.camera)

@@ -1,0 +1,77 @@
+"""The paper's differentiable image: a coordinate network from a point of the unit square to a colour."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from modeseek.errors import UsageError
+from modeseek.randomness import Streams
+
+
+class ImageMLP(nn.Module):
+    """One small network per sample, ``(u, v) -> RGB``, on random Fourier features (Tancik et al. 2020).
+
+    All networks of a batch run in batched matrix products; each is initialised from its own stream, so picture 17
+    is the same in any batch.
+
+    Args:
+        streams: one per picture, for the initial weights.
+        size: side of the rendered picture, in pixels; any resolution can be rendered later with ``at``.
+        features: number of frequencies; each gives a sine and a cosine.
+        bandwidth: standard deviation of the frequencies, in cycles per picture.
+        width: of the hidden layers.
+        layers: number of hidden layers.
+    """
+
+    coordinates: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        streams: Streams,
+        size: int,
+        *,
+        features: int = 128,
+        bandwidth: float = 6.0,
+        width: int = 64,
+        layers: int = 2,
+    ) -> None:
+        super().__init__()
+        if size < 1 or features < 1 or width < 1 or layers < 1:
+            raise UsageError(f"size, features, width and layers must be positive, got {size, features, width, layers}")
+        b, sizes = len(streams), [2 * features, *[width] * layers, 3]
+        self.register_buffer("frequencies", bandwidth * streams.normal((b, 2, features)))
+        self.register_buffer("coordinates", self._grid(size), persistent=False)
+        self.weights = nn.ParameterList(
+            # He's scale; the last layer small, so that the first picture is nearly grey
+            nn.Parameter(streams.normal((b, m, n)) * (math.sqrt(2 / m) if n != 3 else 0.1 / math.sqrt(m)))
+            for m, n in itertools.pairwise(sizes)
+        )
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(b, 1, n)) for n in sizes[1:])
+
+    @staticmethod
+    def _grid(size: int) -> Tensor:
+        centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size
+        v, u = torch.meshgrid(centres, centres, indexing="ij")
+        return torch.stack([u, v], -1).reshape(-1, 2)
+
+    def forward(self) -> Tensor:
+        """Images (B, 3, size, size) in (0, 1)."""
+        return self._colours(self.coordinates)
+
+    def at(self, size: int) -> Tensor:
+        """The same pictures at another resolution, (B, 3, size, size)."""
+        return self._colours(self._grid(size).to(self.coordinates))
+
+    def _colours(self, points: Tensor) -> Tensor:
+        phase = 2 * math.pi * (points @ self.frequencies)
+        h = torch.cat([phase.sin(), phase.cos()], -1)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+            h = torch.baddbmm(bias, h, weight)
+            h = h.sigmoid() if i == len(self.weights) - 1 else h.relu()
+        side = math.isqrt(points.shape[0])
+        return h.transpose(1, 2).reshape(-1, 3, side, side)

@@ -1,0 +1,6 @@
+"""Guidance takes a denoiser and is a denoiser."""
+
+from modeseek.guidance.cfg import CFG
+from modeseek.guidance.interval import LimitedInterval
+
+__all__ = ["CFG", "LimitedInterval"]

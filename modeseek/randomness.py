@@ -1,0 +1,79 @@
+"""Randomness as an argument: one CPU generator per sample, so that image 17 is the same in any batch, on any device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Streams:
+    """One stream of random numbers per sample, seeded from (seed, sample id, step).
+
+    Numbers are drawn on the CPU in float32 and then moved and cast, so that precision and device do not change them.
+
+    Args:
+        seed: of the whole run.
+        samples: one id per row of a batch: an int, or a tuple of ints for a sample of a sample.
+        step: of the run; another step gives independent numbers.
+    """
+
+    def __init__(self, seed: int, samples: Sequence[int | tuple[int, ...]] = (0,), step: int = 0) -> None:
+        self.seed, self.step = seed, step
+        self.samples = tuple(s if isinstance(s, tuple) else (s,) for s in samples)
+        self._generators = [torch.Generator().manual_seed(_mix(seed, step, *s)) for s in self.samples]
+
+    @classmethod
+    def for_batch(cls, seed: int, batch: int) -> Streams:
+        """Samples 0 ... batch - 1 at step 0."""
+        return cls(seed, range(batch))
+
+    def at(self, step: int) -> Streams:
+        """The same samples at another step, from the start of their streams."""
+        return Streams(self.seed, self.samples, step)
+
+    def repeat(self, n: int) -> Streams:
+        """n independent streams for each sample, neighbours in the batch, as ``repeat_interleave`` lays them."""
+        return Streams(self.seed, [(*s, k) for s in self.samples for k in range(n)], self.step)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal numbers, float32 on the CPU; ``shape[0]`` must be the number of samples."""
+        return self._rows(shape, torch.randn)
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Uniform numbers in [0, 1), float32 on the CPU; ``shape[0]`` must be the number of samples."""
+        return self._rows(shape, torch.rand)
+
+    def _rows(self, shape: Sequence[int], draw: Callable[..., Tensor]) -> Tensor:
+        if shape[0] != len(self.samples):
+            raise ValueError(f"the batch must have one row per stream ({len(self.samples)}), got {shape[0]} rows")
+        return torch.stack([draw(tuple(shape[1:]), generator=g) for g in self._generators])
+
+
+Rng = Streams | torch.Generator
+
+
+def normal(rng: Rng, like: Tensor) -> Tensor:
+    """Standard normal numbers of the shape, dtype and device of ``like``."""
+    drawn = rng.normal(like.shape) if isinstance(rng, Streams) else torch.randn(like.shape, generator=rng)
+    return drawn.to(like.device, like.dtype)
+
+
+def uniform(rng: Rng, batch: int) -> Tensor:
+    """Uniform numbers in [0, 1), shape (batch,), float32 on the CPU."""
+    return rng.uniform((batch,)) if isinstance(rng, Streams) else torch.rand(batch, generator=rng)
+
+
+def repeat(rng: Rng, n: int) -> Rng:
+    """Streams for n samples of every sample; a bare generator serves any batch as it is."""
+    return rng.repeat(n) if isinstance(rng, Streams) else rng
+
+
+def _mix(*numbers: int) -> int:
+    digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1  # a generator takes 63 bits

@@ -1,0 +1,54 @@
+"""Schedules as pure functions of the step, so that a resumed run sees what the uninterrupted one sees. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from modeseek.errors import UsageError
+
+Shape = Literal["linear", "geometric", "cosine"]
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """A bandwidth that falls from ``start`` at step 0 to ``end`` at step ``steps - 1`` and stays there.
+
+    Attributes:
+        start: bandwidth at the first step, in units of the data; the paper's lambda divided by sqrt(2).
+        end: bandwidth_min, where the run ends ("converged").
+        steps: length of the fall.
+        shape: linear, geometric (a constant factor a step) or cosine (half a cosine, flat at both ends).
+
+    Raises:
+        UsageError: if not 0 < end <= start, or steps < 1, or the shape is unknown.
+    """
+
+    start: float
+    end: float
+    steps: int
+    shape: Shape = "geometric"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.end <= self.start < math.inf:
+            raise UsageError(f"a bandwidth must satisfy 0 < end <= start, got start {self.start} and end {self.end}")
+        if self.steps < 1:
+            raise UsageError(f"steps must be at least 1, got {self.steps}")
+        if self.shape not in ("linear", "geometric", "cosine"):
+            raise UsageError(f"the bandwidth's shape must be linear, geometric or cosine, got {self.shape!r}")
+
+    def __call__(self, step: int) -> float:
+        """Bandwidth at a step."""
+        if step >= self.steps - 1:
+            return self.end
+        u = max(0, step) / (self.steps - 1)
+        if self.shape == "geometric":
+            return float(self.start * (self.end / self.start) ** u)
+        if self.shape == "cosine":
+            u = 0.5 * (1 - math.cos(math.pi * u))
+        return self.start + u * (self.end - self.start)
+
+    def converged(self, step: int) -> bool:
+        """Whether the bandwidth has reached its end."""
+        return step >= self.steps - 1

@@ -1,0 +1,345 @@
+"""Text to image: a configuration becomes a prior, a generator, an estimator and a run on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modeseek.config import ImageConfig, Settings, from_yaml, product_options, resolve, to_yaml
+from modeseek.denoisers.base import check_level
+from modeseek.distill import Progress, Step, distill
+from modeseek.errors import RunError, UsageError
+from modeseek.estimators import MSD, SDS, Estimator
+from modeseek.generators import Encoded, ImageMLP, Latents, Pixels
+from modeseek.methods import PRODUCT_SAMPLERS
+from modeseek.pictures import animation, enlarge, png, read_picture, sheet
+from modeseek.priors import POCKET, LatentPrior, open_prior
+from modeseek.randomness import Streams
+from modeseek.runs import Run, free_path, write_atomic
+from modeseek.schedules import Bandwidth
+
+INIT_STEP = -1  # the streams' step from which initial weights are drawn
+
+
+def build_prior(config: ImageConfig) -> LatentPrior:
+    """The configured model."""
+    source = POCKET if config.prior == "pocket" else config.prior
+    return open_prior(source, device=_device(config.device), dtype=getattr(torch, config.dtype))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device must be one that torch knows, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device must be present; torch sees no CUDA device for {name!r}")
+    return device
+
+
+def build_estimator(config: ImageConfig, prior: LatentPrior) -> Estimator:
+    """The configured estimator on a prior."""
+    settings = Settings.of(config)
+    interval = (config.guidance_low, config.guidance_high)
+    limited = None if interval == (0.0, float("inf")) else interval
+    guided = prior.guided(settings.guidance, config.negative, interval=limited)
+    if config.method == "sds":
+        time_range = (config.time_low, config.time_high)
+        return SDS(guided, prior.table, time_range=time_range, weighting=config.weighting)
+    if settings.sampler == "posterior_mean":
+        check_level(prior.denoiser, settings.bandwidth_start, "bandwidth_start for posterior_mean")
+    sampler = PRODUCT_SAMPLERS[settings.sampler].load()
+    built = sampler.build(prior.grid(settings.sample_steps), product_options(config), prior.denoiser)
+    bandwidth = Bandwidth(settings.bandwidth_start, settings.bandwidth_end, settings.steps, settings.bandwidth_shape)
+    return MSD(guided, built, bandwidth, n_samples=config.n_samples)
+
+
+def build_generator(config: ImageConfig, prior: LatentPrior) -> nn.Module:
+    """The configured picture, on the prior's device; renders images, or latents for ``generator: latents``."""
+    size = config.size or prior.image_size
+    if size % prior.factor:
+        raise UsageError(f"size must be a multiple of {prior.factor}, got {size}")
+    streams = Streams.for_batch(config.seed, len(config.prompts)).at(INIT_STEP)
+    start = None if config.init is None else read_picture(config.init, size).expand(len(streams), 3, size, size)
+    generator: nn.Module
+    if config.generator == "mlp":
+        generator = ImageMLP(
+            streams,
+            size,
+            features=config.mlp_features,
+            bandwidth=config.mlp_bandwidth,
+            width=config.mlp_width,
+            layers=config.mlp_layers,
+        )
+        if start is not None:
+            fit(generator, start)
+    elif config.generator == "pixels":
+        generator = Pixels(0.5 + 0.05 * streams.normal((len(streams), 3, size, size)) if start is None else start)
+    else:
+        shape = (len(streams), prior.latent_shape[0], size // prior.factor, size // prior.factor)
+        with torch.no_grad():
+            generator = Latents(streams.normal(shape) if start is None else prior.encode(start.to(prior.device)).cpu())
+    return generator.to(prior.device)
+
+
+def fit(generator: nn.Module, image: Tensor, steps: int = 300, lr: float = 1e-2) -> None:
+    """Fit a generator of images to ``image`` (B, 3, H, W) by least squares, in place."""
+    optimiser = torch.optim.Adam(generator.parameters(), lr=lr)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (generator() - image).square().sum().backward()
+        optimiser.step()
+
+
+def slug(text: str) -> str:
+    """A prompt as a short file name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "prompt"
+
+
+@dataclass
+class TextToImage:
+    """A run in progress.
+
+    Attributes:
+        config: resolved.
+        settings: what it takes from its preset.
+        run: its directory.
+        prior: the model.
+        picture: the generator of images (of latents for ``generator: latents``).
+        estimator: the gradient.
+        optimiser: Adam over the picture's parameters.
+        progress: where the loop stands.
+    """
+
+    config: ImageConfig
+    settings: Settings
+    run: Run
+    prior: LatentPrior
+    picture: nn.Module
+    estimator: Estimator
+    optimiser: torch.optim.Optimizer
+    progress: Progress = field(default_factory=Progress)
+
+    @classmethod
+    def start(cls, config: ImageConfig) -> TextToImage:
+        """A new run: everything is built and checked before the directory is made.
+
+        Raises:
+            UsageError, PriorError, RunError: see the builders.
+        """
+        config = resolve(config)
+        if config.out is not None and config.out.exists() and not config.overwrite:
+            raise RunError(
+                f"the run directory must not exist yet, but {config.out} does; choose another or --overwrite it"
+            )
+        out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-{config.method}")
+        prior, picture, estimator = cls._build(config)
+        run = Run.create(out, to_yaml(dataclasses.replace(config, out=out)), overwrite=config.overwrite)
+        return cls._assemble(config, run, prior, picture, estimator)
+
+    @classmethod
+    def resume(cls, path: Path) -> TextToImage:
+        """A run as its last checkpoint left it; from the start if it has none.
+
+        Raises:
+            RunError: if the folder is no run or its checkpoint does not fit.
+        """
+        run = Run.open(path)
+        config = resolve(from_yaml(run.config(), str(path / "config.yaml")))
+        self = cls._assemble(config, run, *cls._build(config))
+        found = run.load()
+        if found is not None:
+            self._restore(*found)
+        run.cut_back(self.progress.step)
+        return self
+
+    @staticmethod
+    def _build(config: ImageConfig) -> tuple[LatentPrior, nn.Module, Estimator]:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        prior = build_prior(config)
+        return prior, build_generator(config, prior), build_estimator(config, prior)
+
+    @classmethod
+    def _assemble(
+        cls, config: ImageConfig, run: Run, prior: LatentPrior, picture: nn.Module, estimator: Estimator
+    ) -> TextToImage:
+        settings = Settings.of(config)
+        optimiser = torch.optim.Adam(picture.parameters(), lr=settings.lr)
+        return cls(config, settings, run, prior, picture, estimator, optimiser)
+
+    # -- the plan -------------------------------------------------------------------------------------------------
+
+    def nfe(self) -> int:
+        """Evaluations per picture that the whole run takes."""
+        return sum(self.estimator.nfe(step) for step in range(0, self.settings.steps, self.settings.refresh_every))
+
+    def seconds_per_evaluation(self) -> float:
+        """Measured now: one network call for the whole batch, after one to warm up."""
+        cond = self.prior.encode_prompt(self.config.prompts)
+        z = torch.zeros(len(cond), *self.prior.latent_shape, device=self.prior.device)
+        for _ in range(2):
+            began = time.perf_counter()
+            with torch.no_grad():
+                self.prior.denoiser(z, 1.0, cond)
+        return time.perf_counter() - began
+
+    # -- the run --------------------------------------------------------------------------------------------------
+
+    def advance(self, *, bar: Any = None, stop_after: int | None = None) -> bool:
+        """Run to the end, or until Ctrl-C, or for ``stop_after`` steps; save; tell whether the end was reached."""
+        config, settings, last = self.config, self.settings, time.perf_counter()
+        first = self.progress.step
+        if first == 0:
+            self._keep_picture()
+        finished = first >= settings.steps
+        with _interruptible() as interrupted:
+
+            def after(step: Step) -> bool:
+                nonlocal last
+                now = time.perf_counter()
+                self._record(step, now - last, bar)
+                last = now
+                return interrupted() or (stop_after is not None and step.index + 1 - first >= stop_after)
+
+            if not finished:
+                distill(
+                    self._latent_generator(),
+                    self.estimator,
+                    self.prior.encode_prompt(config.prompts),
+                    steps=settings.steps,
+                    rng=Streams.for_batch(config.seed, len(config.prompts)),
+                    optimiser=self.optimiser,
+                    refresh_every=settings.refresh_every,
+                    progress=self.progress,
+                    callback=after,
+                )
+                self._save()
+        if self.progress.step < settings.steps:
+            return False
+        self._finish()
+        return True
+
+    def images(self) -> Tensor:
+        """The pictures as they stand, (B, 3, H, W) in [0, 1]."""
+        with torch.no_grad():
+            out: Tensor = self.picture()
+            return self.prior.decode(out) if self.config.generator == "latents" else out
+
+    def _latent_generator(self) -> nn.Module:
+        return self.picture if self.config.generator == "latents" else Encoded(self.picture, self.prior.encode)
+
+    def _record(self, step: Step, seconds: float, bar: Any) -> None:
+        info, done = step.estimate.info, step.index + 1
+        self.run.log(
+            {
+                "step": done,
+                "grad_norm": step.grad_norm,
+                **info,
+                "nfe": step.progress.nfe,
+                "seconds": round(seconds, 4),
+            }
+        )
+        if bar is not None:
+            rate = step.estimate.nfe / max(seconds, 1e-9)
+            postfix = {"nfe/s": f"{rate:.0f}"} if step.estimate.nfe else {}
+            if "bandwidth" in info:
+                postfix["bandwidth"] = f"{info['bandwidth']:.3g}"
+            bar.set_postfix(postfix, refresh=False)
+            bar.update(1)
+        if done % self.config.picture_every == 0 or done == self.settings.steps:
+            self._keep_picture()
+        if done % self.config.checkpoint_every == 0:
+            self._save()
+
+    def _keep_picture(self) -> None:
+        self.run.picture(self.progress.step, png(sheet(self.images())))
+
+    def _save(self) -> None:
+        tensors = {f"picture.{k}": v for k, v in self.picture.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+        if self.progress.target is not None:
+            tensors["target"] = self.progress.target
+        state = {"nfe": self.progress.nfe, "info": self.progress.info, "threads": torch.get_num_threads()}
+        self.run.save(self.progress.step, tensors, state)
+
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        device = self.prior.device
+        try:
+            self.picture.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("picture.")})
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith("optimiser."):
+                    _, index, name = key.split(".")
+                    moments.setdefault(int(index), {})[name] = value
+            groups = self.optimiser.state_dict()["param_groups"]
+            self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+            target = tensors["target"].to(device) if "target" in tensors else None
+            self.progress = Progress(int(state["step"]), int(state["nfe"]), target, dict(state["info"]))
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(
+                f"the checkpoint in {self.run.path} must fit its config.yaml; it does not ({reason})"
+            ) from error
+        if state["threads"] != torch.get_num_threads():
+            print(
+                f"note: the run used {state['threads']} threads, this one {torch.get_num_threads()}: "
+                "the result will be the same to rounding only",
+                file=sys.stderr,
+            )
+
+    def _finish(self) -> None:
+        images, path = self.images(), self.run.path
+        if len(images) > 1:
+            for i, (prompt, image) in enumerate(zip(self.config.prompts, images)):
+                write_atomic(path / f"final-{i:02d}-{slug(prompt)}.png", png(image))
+        if isinstance(self.picture, ImageMLP):
+            with torch.no_grad():
+                large = self.picture.at(4 * images.shape[-1])
+            write_atomic(path / "final-large.png", png(sheet(large)))
+        else:
+            write_atomic(path / "final-large.png", png(enlarge(sheet(images), 4)))
+        data, suffix = animation(self.run.pictures())
+        write_atomic(path / f"evolution{suffix}", data)
+        write_atomic(path / "final.png", png(sheet(images)))
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+@contextmanager
+def _interruptible() -> Iterator[Any]:
+    """Ctrl-C sets a flag instead of breaking the step; a second one breaks it. Only in the main thread."""
+    pressed = False
+
+    def on_signal(number: int, frame: Any) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    try:
+        before = signal.signal(signal.SIGINT, on_signal)
+    except ValueError:  # not the main thread: Ctrl-C is somebody else's
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,1 @@
+"""How the shipped models were made: data, autoencoder, denoiser with text encoder, small CLIP, measurements."""
