@@ -1,3 +1,96 @@
-"""Turn a diffusion model into a gradient: mean-shift distillation and its baselines."""
+"""Turn a diffusion model into a gradient: mean-shift distillation and its baselines.
+
+The names below are imported when they are first used, so ``import modeseek`` is as quick as ``import torch``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "modeseek.denoisers": ("MixtureDenoiser",),
+    "modeseek.densities": ("GaussianMixture",),
+    "modeseek.distillation": ("Progress", "Step", "distill"),
+    "modeseek.errors": ("ModeseekError", "NonFiniteError", "PriorError", "RunError", "UnstableError", "UsageError"),
+    "modeseek.estimators": ("MSD", "SDS", "Estimate", "Estimator"),
+    "modeseek.generators": ("Encoded", "ImageMLP", "Latents", "Pixels", "Points", "View"),
+    "modeseek.guidance": ("CFG", "LimitedInterval"),
+    "modeseek.noise": ("NoiseTable", "karras_sigmas"),
+    "modeseek.priors": ("LatentPrior", "open_prior"),
+    "modeseek.randomness": ("Streams",),
+    "modeseek.samplers": ("ddim", "heun", "invert"),
+    "modeseek.samplers.product": (
+        "Exact",
+        "Exponential",
+        "ExponentialInverted",
+        "Gibbs",
+        "Grid",
+        "PosteriorMean",
+        "ProductSampler",
+        "Proximal",
+        "Summed",
+    ),
+    "modeseek.methods": ("ProductOptions",),
+    "modeseek.schedules": ("Bandwidth",),
+    "modeseek.shipped": ("POCKET", "POCKET_CLIP"),
+}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = sorted(_MODULE)
+
+if TYPE_CHECKING:
+    from modeseek.denoisers import MixtureDenoiser as MixtureDenoiser
+    from modeseek.densities import GaussianMixture as GaussianMixture
+    from modeseek.distillation import Progress as Progress
+    from modeseek.distillation import Step as Step
+    from modeseek.distillation import distill as distill
+    from modeseek.errors import ModeseekError as ModeseekError
+    from modeseek.errors import NonFiniteError as NonFiniteError
+    from modeseek.errors import PriorError as PriorError
+    from modeseek.errors import RunError as RunError
+    from modeseek.errors import UnstableError as UnstableError
+    from modeseek.errors import UsageError as UsageError
+    from modeseek.estimators import MSD as MSD
+    from modeseek.estimators import SDS as SDS
+    from modeseek.estimators import Estimate as Estimate
+    from modeseek.estimators import Estimator as Estimator
+    from modeseek.generators import Encoded as Encoded
+    from modeseek.generators import ImageMLP as ImageMLP
+    from modeseek.generators import Latents as Latents
+    from modeseek.generators import Pixels as Pixels
+    from modeseek.generators import Points as Points
+    from modeseek.generators import View as View
+    from modeseek.guidance import CFG as CFG
+    from modeseek.guidance import LimitedInterval as LimitedInterval
+    from modeseek.methods import ProductOptions as ProductOptions
+    from modeseek.noise import NoiseTable as NoiseTable
+    from modeseek.noise import karras_sigmas as karras_sigmas
+    from modeseek.priors import LatentPrior as LatentPrior
+    from modeseek.priors import open_prior as open_prior
+    from modeseek.randomness import Streams as Streams
+    from modeseek.samplers import ddim as ddim
+    from modeseek.samplers import heun as heun
+    from modeseek.samplers import invert as invert
+    from modeseek.samplers.product import Exact as Exact
+    from modeseek.samplers.product import Exponential as Exponential
+    from modeseek.samplers.product import ExponentialInverted as ExponentialInverted
+    from modeseek.samplers.product import Gibbs as Gibbs
+    from modeseek.samplers.product import Grid as Grid
+    from modeseek.samplers.product import PosteriorMean as PosteriorMean
+    from modeseek.samplers.product import ProductSampler as ProductSampler
+    from modeseek.samplers.product import Proximal as Proximal
+    from modeseek.samplers.product import Summed as Summed
+    from modeseek.schedules import Bandwidth as Bandwidth
+    from modeseek.shipped import POCKET as POCKET
+    from modeseek.shipped import POCKET_CLIP as POCKET_CLIP
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'modeseek' has no attribute {name!r}")
+    return getattr(import_module(_MODULE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -79,7 +79,7 @@ def _import_traps() -> list[str]:
 
 
 def _models_line() -> str:
-    from modeseek.priors.pocket import POCKET, POCKET_CLIP
+    from modeseek.shipped import POCKET, POCKET_CLIP
 
     def state(folder: Path) -> str:
         return "present" if folder.is_dir() else "missing"

@@ -19,16 +19,17 @@ from torch import Tensor, nn
 
 from modeseek.config import ImageConfig, Settings, from_yaml, product_options, resolve, to_yaml
 from modeseek.denoisers.base import check_level
-from modeseek.distill import Progress, Step, distill
+from modeseek.distillation import Progress, Step, distill
 from modeseek.errors import RunError, UsageError
 from modeseek.estimators import MSD, SDS, Estimator
 from modeseek.generators import Encoded, ImageMLP, Latents, Pixels
 from modeseek.methods import PRODUCT_SAMPLERS
 from modeseek.pictures import animation, enlarge, png, read_picture, sheet
-from modeseek.priors import POCKET, LatentPrior, open_prior
+from modeseek.priors import LatentPrior, open_prior
 from modeseek.randomness import Streams
 from modeseek.runs import Run, free_path, write_atomic
 from modeseek.schedules import Bandwidth
+from modeseek.shipped import POCKET
 
 INIT_STEP = -1  # the streams' step from which initial weights are drawn
 

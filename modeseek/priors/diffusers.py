@@ -17,10 +17,10 @@ from modeseek.denoisers.diffusers import UNetDenoiser
 from modeseek.errors import PriorError, UsageError
 from modeseek.guidance import CFG, LimitedInterval
 from modeseek.noise import NoiseTable
-from modeseek.priors.pocket import POCKET
 from modeseek.randomness import Rng, normal
 from modeseek.samplers.ddim import ddim
 from modeseek.samplers.product.base import Grid
+from modeseek.shipped import POCKET
 
 LAYOUTS = ("StableDiffusionPipeline",)
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")

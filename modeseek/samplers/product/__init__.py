@@ -1,4 +1,4 @@
-"""Product samplers: ``y ~ p(y) N(y; x, bandwidth^2)``, each in its file; the table of names is in ``modeseek.methods``."""
+"""Product samplers: ``y ~ p(y) N(y; x, bandwidth^2)``, each in its file; ``modeseek.methods`` has their names."""
 
 from modeseek.samplers.product.base import Grid, ProductSampler
 from modeseek.samplers.product.exact import Exact

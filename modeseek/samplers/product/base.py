@@ -151,5 +151,5 @@ class Kernelled(ABC):
 
 
 def variance_of_two(a: float, b: float) -> float:
-    """``a^2 b^2 / (a^2 + b^2)``: variance left by two Gaussian looks of standard deviations a and b; either may be inf."""
+    """``a^2 b^2 / (a^2 + b^2)``: variance left by two Gaussian looks of std a and b; b may be inf."""
     return 0.0 if a == 0 or b == 0 else 1.0 / (1.0 / a**2 + (0.0 if math.isinf(b) else 1.0 / b**2))

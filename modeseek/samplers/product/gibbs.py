@@ -39,7 +39,7 @@ class Gibbs(GridSampler):
         return max(2, (len(self.grid.sigmas) - 1) // self.options.sweeps)
 
     def rhos(self, denoiser: Denoiser, bandwidth: float) -> list[float]:
-        """Distances of the sweeps, falling geometrically; never above the grid's first level or far below the data's scale."""
+        """Distances of the sweeps, falling geometrically; at most the grid's first level."""
         top = min(RHO_FIRST * bandwidth, float(self.grid.sigmas[0]))
         bottom = min(RHO_LAST * min(bandwidth, self.options.data_variance**0.5), top)
         n = self.options.sweeps

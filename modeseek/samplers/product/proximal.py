@@ -22,7 +22,7 @@ class Pulled(Kernelled):
 
 
 class Proximal(GridSampler):
-    """Exact for Gaussian data N(mu, v I), an approximation else. Equation PROX-1. No inversion, one evaluation a step."""
+    """Exact for Gaussian data N(mu, v I), an approximation else. Equation PROX-1. One evaluation a step."""
 
     def kernelled(self, denoiser: Denoiser, x: Tensor, bandwidth: float) -> Denoiser:
         """The pulled denoiser."""
