@@ -100,7 +100,7 @@ def _advance(job: TextToImage) -> int:
 
     from tqdm import tqdm
 
-    from modeseek.text2image import peak_memory
+    from modeseek.text2image import device_memory, peak_memory
 
     config, settings, began = job.config, job.settings, time.perf_counter()
     left = 1 - job.progress.step / settings.steps
@@ -118,10 +118,10 @@ def _advance(job: TextToImage) -> int:
     if not finished:
         print(f"interrupted after step {job.progress.step}; continue with: modeseek resume {job.run.path}")
         return 130
-    print(
-        f"{job.run.path / 'final.png'}  ({_duration(time.perf_counter() - began)}, "
-        f"{job.progress.nfe} evaluations per picture, peak memory {peak_memory():.0f} MiB)"
-    )
+    facts = [_duration(time.perf_counter() - began), f"{job.progress.nfe} evaluations per picture"]
+    facts += [f"peak memory {mib:.0f} MiB" for mib in [peak_memory()] if mib]
+    facts += [f"on the device {mib:.0f} MiB" for mib in [device_memory()] if mib]
+    print(f"{job.run.path / 'final.png'}  ({', '.join(facts)})")
     return 0
 
 

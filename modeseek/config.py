@@ -99,7 +99,7 @@ class ImageConfig:
     """Start from this picture."""
     mlp_features: int = 128
     """Fourier frequencies of the coordinate network."""
-    mlp_bandwidth: float = 8.0
+    mlp_bandwidth: float = 6.0
     """Their standard deviation, in cycles per picture."""
     mlp_width: int = 64
     """Width of its hidden layers."""

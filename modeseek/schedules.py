@@ -40,9 +40,10 @@ class Bandwidth:
 
     def __call__(self, step: int) -> float:
         """Bandwidth at a step."""
+        step = max(0, step)
         if step >= self.steps - 1:
             return self.end
-        u = max(0, step) / (self.steps - 1)
+        u = step / (self.steps - 1)
         if self.shape == "geometric":
             return float(self.start * (self.end / self.start) ** u)
         if self.shape == "cosine":

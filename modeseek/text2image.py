@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import resource
 import signal
 import sys
 import time
@@ -319,9 +318,18 @@ class TextToImage:
 
 
 def peak_memory() -> float:
-    """Largest resident memory of this process so far, in MiB."""
+    """Largest resident memory of this process so far, in MiB; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def device_memory() -> float:
+    """Largest memory that torch has had allocated on a CUDA device so far, in MiB; 0 without one."""
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The pictures and their captions: Noto Emoji, composed on white, checked against a manifest of hashes.
 
 The pictures are published at https://github.com/googlefonts/noto-emoji (commit
-b3e3051a088047d19fd4d49b1c3ac42fb8c3aaf8, folder png/128), the names and groups in Unicode's emoji-test.txt (version 15).
+b3e3051a088047d19fd4d49b1c3ac42fb8c3aaf8, folder png/128), the names
+and groups in Unicode's emoji-test.txt (version 15).
 ``training/README.md`` says how the folder is laid out.
 """
 

@@ -32,7 +32,9 @@ def ema_decay(step: int, *, decay: float) -> float:
     return min(decay, (1.0 + step) / (10.0 + step))
 
 
-def save_checkpoint(folder: Path, step: int, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
     """Write step, weights, averaged weights and optimiser state; the JSON is renamed last, so a kill loses nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
@@ -41,7 +43,9 @@ def save_checkpoint(folder: Path, step: int, model: nn.Module, ema: nn.Module, o
         tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     name = f"step-{step:07d}.safetensors"
     # clone: tied and channels-last tensors share or permute memory, which safetensors refuses
-    save_file({k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, folder / f".{name}")
+    save_file(
+        {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, folder / f".{name}"
+    )
     os.replace(folder / f".{name}", folder / name)
     (folder / ".latest.json").write_text(json.dumps({"step": step, "file": name}))
     os.replace(folder / ".latest.json", folder / "latest.json")
@@ -67,6 +71,14 @@ def load_checkpoint(folder: Path, model: nn.Module, ema: nn.Module, optimiser: t
     return int(latest["step"])
 
 
+def load_averages(folder: Path, model: nn.Module) -> int:
+    """Put the averaged weights of the last checkpoint of ``folder`` into ``model``; return its step."""
+    latest = json.loads((folder / "latest.json").read_text())
+    tensors = load_file(folder / latest["file"])
+    model.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("ema.")})
+    return int(latest["step"])
+
+
 def train(
     model: nn.Module,
     loss: Callable[[nn.Module, int, torch.Generator], Tensor],
@@ -89,7 +101,9 @@ def train(
         FloatingPointError: if the loss is not finite.
     """
     ema = copy.deepcopy(model).requires_grad_(False)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak_lr, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=peak_lr, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
+    )
     start = step = load_checkpoint(folder, model, ema, optimiser)
     began = reported = time.monotonic()
     average = 0.0
@@ -112,7 +126,10 @@ def train(
         average = value.item() if step == start + 1 else 0.98 * average + 0.02 * value.item()
         if step % 50 == 0:
             now = time.monotonic()
-            print(f"step {step}/{steps} loss {average:.5f} lr {group['lr']:.2e} {50 / (now - reported):.2f} steps/s", flush=True)
+            print(
+                f"step {step}/{steps} loss {average:.5f} lr {group['lr']:.2e} {50 / (now - reported):.2f} steps/s",
+                flush=True,
+            )
             reported = now
         if step % save_every == 0:
             save_checkpoint(folder, step, model, ema, optimiser)

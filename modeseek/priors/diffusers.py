@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modeseek.denoisers.base import Denoiser
 from modeseek.denoisers.diffusers import UNetDenoiser
-from modeseek.errors import PriorError, UsageError
+from modeseek.errors import NonFiniteError, PriorError, UsageError
 from modeseek.guidance import CFG, LimitedInterval
 from modeseek.noise import NoiseTable
 from modeseek.randomness import Rng, normal
@@ -186,13 +186,22 @@ class LatentPrior:
         """Latents (B, C, h, w) of DDIM samples, one for each row of ``cond``, equal to diffusers' DDIM pipeline.
 
         The scheduler may stop at its first level instead of 0; as in diffusers, the variance-preserving latent there
-        is what is decoded.
+        is what is decoded. Where ``steps`` does not divide a spacing (linspace, or trailing with 1000 not a multiple),
+        diffusers' DDIM steps beside the level that it evaluates next, and this does not.
+
+        Raises:
+            NonFiniteError: if a sample is not finite, naming it.
         """
         grid = self.grid(steps)
         eps = normal(rng, torch.empty(cond.shape[0], *self.latent_shape, device=self.device))
         # diffusers starts from N(0, I) in its own coordinates, which is z / a here
         z = eps * (1 + float(grid.sigmas[0]) ** 2) ** 0.5
         z = ddim(self.guided(guidance_scale, negative), z, grid.sigmas, cond, eta=eta, rng=rng)
+        bad = ~z.isfinite().flatten(1).all(1)
+        if bool(bad.any()):
+            raise NonFiniteError(
+                f"a sample must be finite, got NaN or infinity in sample(s) {bad.nonzero()[:, 0].tolist()}"
+            )
         return z / math.sqrt(1 + float(grid.sigmas[-1]) ** 2)
 
     def _shift(self) -> float:
@@ -255,6 +264,8 @@ def _read_layout(name: str) -> dict[str, Any]:
         layout: dict[str, Any] = DiffusionPipeline.load_config(name)
     except (OSError, ValueError) as error:
         raise PriorError(f"the prior {name} cannot be read: {_first_line(error)}") from error
+    if not isinstance(layout, dict):
+        raise PriorError(f"the prior {name} must have a mapping as its model_index.json, got a {type(layout).__name__}")
     return layout
 
 
@@ -267,7 +278,12 @@ def _load_parts(name: str, dtype: torch.dtype) -> dict[str, Any]:
     try:
         for part, kind in networks.items():
             _refuse_pickles(Path(name) / part)
-            parts[part] = kind.from_pretrained(name, subfolder=part, torch_dtype=dtype, use_safetensors=True)
+            parts[part], info = kind.from_pretrained(
+                name, subfolder=part, torch_dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
+            # the libraries would fill the gap with random numbers
+            if info["missing_keys"]:
+                raise PriorError(f"the weights of {name} must be complete; {part} lacks {min(info['missing_keys'])}")
         parts["tokenizer"] = CLIPTokenizer.from_pretrained(name, subfolder="tokenizer")
         parts["scheduler"] = DDIMScheduler.from_pretrained(name, subfolder="scheduler")
     except PriorError:

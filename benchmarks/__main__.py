@@ -1,0 +1,37 @@
+"""Measure what the docs state and print the table: ``python -m benchmarks [--out docs/benchmarks.md]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+
+from benchmarks import speed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="write the page there as well")
+    args = parser.parse_args()
+    rows = [measure() for measure in speed.MEASURES]
+    lines = ["| what | measured | expected | met |", "|---|---|---|---|"]
+    lines += [f"| {r.what} | {r.measured} | {r.expected} | {'yes' if r.met else '**no**'} |" for r in rows]
+    table = "\n".join(lines) + "\n"
+    print(table)
+    if args.out:
+        import torch
+
+        head = (
+            "# Benchmarks\n\nMade by `python -m benchmarks --out docs/benchmarks.md`. Ratios are measured side by side "
+            "in one process run, interleaved, and are medians.\n\n"
+            f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+            f"torch {torch.__version__}, {torch.get_num_threads()} threads.\n\n"
+        )
+        args.out.write_text(head + table)
+    sys.exit(0 if all(r.met for r in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The package's own cost: imports, help, the loop against a bare one, a whole run, memory."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from modeseek.config import ImageConfig
+from modeseek.estimators import MSD
+from modeseek.randomness import Streams
+from modeseek.text2image import TextToImage
+
+ROUNDS = 9
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measurement beside what is expected."""
+
+    what: str
+    measured: str
+    expected: str
+    met: bool
+
+
+def _python(code: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def imports() -> Row:
+    """``import modeseek`` beyond ``import torch``."""
+    pairs = [(_python("import torch, modeseek"), _python("import torch")) for _ in range(ROUNDS)]
+    extra = statistics.median(a - b for a, b in pairs)
+    return Row("`import modeseek` beyond `import torch`", f"{extra:+.3f} s", "at most 0.3 s", extra <= 0.3)
+
+
+def help_page() -> Row:
+    """``modeseek --help``."""
+    code = "import sys; sys.argv = ['modeseek', '--help']; import modeseek.cli as c; c.main()"
+    seconds = statistics.median(_python(code) for _ in range(ROUNDS))
+    return Row("`modeseek --help`", f"{seconds:.2f} s", "at most 0.5 s", seconds <= 0.5)
+
+
+def bare(job: TextToImage, steps: int) -> None:
+    """The same network, autoencoder, picture and optimiser calls with nothing around them."""
+    estimator = job.estimator
+    assert isinstance(estimator, MSD)
+    cond = job.prior.encode_prompt(job.config.prompts)
+    rng = Streams.for_batch(job.config.seed, len(job.config.prompts))
+    target = None
+    for step in range(steps):
+        job.optimiser.zero_grad(set_to_none=True)
+        x = job.prior.encode(job.picture())
+        if target is None or step % job.settings.refresh_every == 0:
+            with torch.no_grad():
+                target = estimator.sampler(estimator.denoiser, x.detach(), estimator.at(step), cond, rng=rng.at(step))
+        x.backward(gradient=x.detach() - target)
+        job.optimiser.step()
+
+
+def loop(steps: int = 48) -> Row:
+    """A run with log, pictures and checkpoints at their default intervals against the bare loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [
+            TextToImage.start(ImageConfig(("hamburger",), steps=steps, out=Path(folder) / name)) for name in ("a", "b")
+        ]
+        ratios = []
+        bare(jobs[1], 4)
+        for k in range(ROUNDS):
+            began = time.perf_counter()
+            bare(jobs[1], steps)
+            middle = time.perf_counter()
+            jobs[0].progress = type(jobs[0].progress)()
+            jobs[0].advance(stop_after=steps - 1 if k else None)
+            ratios.append((time.perf_counter() - middle) / (middle - began))
+    ratio = statistics.median(ratios)
+    return Row(f"loop of a run / bare loop, median of {ROUNDS}", f"{ratio:.3f}", "at most 1.05", ratio <= 1.05)
+
+
+def whole_run() -> Row:
+    """``modeseek image "hamburger"`` from the shell, start-up included."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "run")
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "modeseek", "image", "hamburger", "--out", out],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        seconds = time.perf_counter() - began
+    found = re.search(r"peak memory (\d+) MiB", done.stdout)
+    peak = f", peak memory {found.group(1)} MiB" if found else ""
+    return Row('`modeseek image "hamburger"`', f"{seconds:.0f} s{peak}", "at most 60 s", seconds <= 60)
+
+
+_MEMORY = """
+import json, resource, sys
+from pathlib import Path
+from modeseek.config import ImageConfig
+from modeseek.text2image import TextToImage, peak_memory
+job = TextToImage.start(ImageConfig(("hamburger",), sample_steps=2, steps=400, out=Path(sys.argv[1])))
+peaks = []
+for _ in range(4):
+    job.advance(stop_after=100)
+    peaks.append(peak_memory())
+print(json.dumps(peaks))
+"""
+
+
+def memory() -> Row:
+    """Peak memory after 100 and after 400 steps of one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", _MEMORY, str(Path(folder) / "run")], check=True, capture_output=True, text=True
+        )
+    peaks = json.loads(done.stdout.splitlines()[-1])
+    ratio = peaks[-1] / peaks[0]
+    return Row("peak memory after 400 steps / after 100", f"{ratio:.3f}", "at most 1.05", ratio <= 1.05)
+
+
+MEASURES = (imports, help_page, loop, whole_run, memory)

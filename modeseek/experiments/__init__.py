@@ -1,0 +1,1 @@
+"""Experiments: one file each, every row with its expected value beside it."""
