@@ -130,10 +130,12 @@ def _check(c: ImageConfig) -> None:
         value = getattr(c, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
-    for name in ("lr", "bandwidth_start", "bandwidth_end", "data_variance", "mlp_bandwidth", "max_eps"):
+    for name in ("lr", "bandwidth_start", "bandwidth_end", "data_variance", "mlp_bandwidth"):
         value = getattr(c, name)
-        if value is not None and not value > 0:
-            raise UsageError(f"{name} must be positive, got {value}")
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{name} must be positive and finite, got {value}")
+    if c.max_eps is not None and not c.max_eps > 0:
+        raise UsageError(f"max_eps must be positive, got {c.max_eps}")
     if c.guidance is not None and not math.isfinite(c.guidance):
         raise UsageError(f"guidance must be finite, got {c.guidance}")
     if c.bandwidth_start is not None and c.bandwidth_end is not None and c.bandwidth_start < c.bandwidth_end:
@@ -142,6 +144,8 @@ def _check(c: ImageConfig) -> None:
         raise UsageError(f"0 <= time_low <= time_high <= 1 must hold, got {c.time_low} and {c.time_high}")
     if not 0 <= c.guidance_low < c.guidance_high:
         raise UsageError(f"0 <= guidance_low < guidance_high must hold, got {c.guidance_low} and {c.guidance_high}")
+    if not 0 <= (c.kernel_low or 0.0) < (math.inf if c.kernel_high is None else c.kernel_high):
+        raise UsageError(f"0 <= kernel_low < kernel_high must hold, got {c.kernel_low} and {c.kernel_high}")
     if c.threads < 0:
         raise UsageError(f"threads must be at least 0, got {c.threads}")
 
@@ -267,6 +271,8 @@ class SampleConfig:
             raise UsageError(f"every prompt must hold at least one word, got {list(self.prompts)}")
         if self.n < 1 or self.steps < 1:
             raise UsageError(f"n and steps must be at least 1, got {self.n} and {self.steps}")
+        if not math.isfinite(self.guidance):
+            raise UsageError(f"guidance must be finite, got {self.guidance}")
         if not 0 <= self.eta <= 1:
             raise UsageError(f"eta must be in [0, 1], got {self.eta}")
 
@@ -300,5 +306,7 @@ def from_yaml(text: str, source: str) -> ImageConfig:
         raise UsageError(f"{source} must be YAML: {str(error).splitlines()[0]}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{source}, key {key}: {first['msg']}, got {first['input']!r}") from error
+        if not first["loc"]:  # from _check, which names the key itself
+            raise UsageError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from error
+        key, got = ".".join(map(str, first["loc"])), "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise UsageError(f"{source}, key {key}: {first['msg']}{got}") from error

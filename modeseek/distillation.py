@@ -83,7 +83,7 @@ def distill(
         the progress; the generator is changed in place.
 
     Raises:
-        UsageError: if steps or refresh_every is below 1.
+        UsageError: if steps or refresh_every is below 1, or what is rendered depends on no parameter.
         NonFiniteError: if a gradient is not finite, naming step and parameter; the parameters are left as they were.
     """
     if steps < 1 or refresh_every < 1:
@@ -91,12 +91,17 @@ def distill(
     at = progress if progress is not None else Progress()
     call = render(generator)
     parameters = [p for p in generator.parameters() if p.requires_grad]
+    if not parameters:
+        raise UsageError("the generator must have parameters that require a gradient, got none")
     optimiser = optimiser or torch.optim.Adam(parameters, lr=lr)
     while at.step < steps:
         streams = rng.at(at.step)
         optimiser.zero_grad(set_to_none=True)
         view = call(streams)
+        view = View(view.image.clone(), view.camera)  # it may be the parameter itself, which the step moves
         x = view.image
+        if not x.requires_grad:
+            raise UsageError("the generator's output must depend on parameters that require a gradient")
         if at.target is None or at.step % refresh_every == 0:
             estimate = estimator(x, cond(view.camera) if callable(cond) else cond, rng=streams, step=at.step)
             at.target, at.info = estimate.target, estimate.info

@@ -95,8 +95,15 @@ class Run:
         return cls(path)
 
     def config(self) -> str:
-        """The configuration, YAML text."""
-        return (self.path / CONFIG).read_text()
+        """The configuration, YAML text.
+
+        Raises:
+            RunError: if it cannot be read.
+        """
+        try:
+            return (self.path / CONFIG).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.path / CONFIG} must be readable text: {error}") from error
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -118,7 +125,7 @@ class Run:
         """
         from safetensors.torch import save
 
-        name = f"checkpoint-{step:06d}.safetensors"
+        name = _tensors(step)
         data = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})
         write_atomic(self.path / name, data)
         digest = hashlib.sha256(data).hexdigest()
@@ -149,7 +156,7 @@ class Run:
             raise RunError(f"{path} must be a checkpoint that modeseek wrote; it cannot be read ({error})") from error
         if state.get("format") != FORMAT:
             raise RunError(f"{path} must be of checkpoint format {FORMAT}, got {state.get('format')}")
-        if hashlib.sha256(data).hexdigest() != state["sha256"]:
+        if hashlib.sha256(data).hexdigest() != state.get("sha256"):
             raise RunError(
                 f"{state['tensors']} must match the SHA-256 in {CHECKPOINT}; the file is damaged or another one"
             )
@@ -159,7 +166,7 @@ class Run:
             raise RunError(f"{state['tensors']} must be a safetensors file ({error})") from error
 
     def cut_back(self, step: int) -> None:
-        """Drop log lines and pictures of steps that a resumed run will do again."""
+        """Drop log lines and pictures of steps that a resumed run will do again, and what a kill left half done."""
         metrics = self.path / METRICS
         if metrics.is_file():
             kept = [line for line in metrics.read_text().splitlines(keepends=True) if _step_of(line) <= step]
@@ -167,6 +174,15 @@ class Run:
         for picture in self.pictures():
             if int(picture.stem.removeprefix("step-")) > step:
                 picture.unlink()
+        for old in self.path.glob("checkpoint-*.safetensors"):
+            if old.name != _tensors(step):
+                old.unlink()
+        for part in self.path.rglob(".*.part"):
+            part.unlink()
+
+
+def _tensors(step: int) -> str:
+    return f"checkpoint-{step:06d}.safetensors"
 
 
 def _step_of(line: str) -> float:

@@ -285,18 +285,20 @@ class TextToImage:
                 if key.startswith("optimiser."):
                     _, index, name = key.split(".")
                     moments.setdefault(int(index), {})[name] = value
+            if sorted(moments) != list(range(sum(1 for _ in self.picture.parameters()))):
+                raise ValueError("the optimiser's state is not that of these parameters")
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-            target = tensors["target"].to(device) if "target" in tensors else None
-            self.progress = Progress(int(state["step"]), int(state["nfe"]), target, dict(state["info"]))
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            target, info, threads = tensors["target"].to(device), dict(state["info"]), int(state["threads"])
+            self.progress = Progress(int(state["step"]), int(state["nfe"]), target, info)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[-1].strip()
             raise RunError(
                 f"the checkpoint in {self.run.path} must fit its config.yaml; it does not ({reason})"
             ) from error
-        if state["threads"] != torch.get_num_threads():
+        if threads != torch.get_num_threads():
             print(
-                f"note: the run used {state['threads']} threads, this one {torch.get_num_threads()}: "
+                f"note: the run used {threads} threads, this one {torch.get_num_threads()}: "
                 "the result will be the same to rounding only",
                 file=sys.stderr,
             )

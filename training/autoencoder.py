@@ -1,6 +1,6 @@
 """Train the AutoencoderKL: 64x64 pictures to 16x16x4 latents of zero mean and unit variance per channel.
 
-    python -m training.autoencoder --data PATH --out training/out
+python -m training.autoencoder --data PATH --out training/out
 """
 
 from __future__ import annotations
@@ -118,14 +118,18 @@ def main() -> None:
         kl = posterior.kl().float().mean() / noise[0].numel()
         return error + KL_WEIGHT * kl
 
-    vae = train(vae, loss, folder=args.out / "autoencoder", steps=args.steps, peak_lr=args.lr, seed=args.seed, decay=0.998)
+    vae = train(
+        vae, loss, folder=args.out / "autoencoder", steps=args.steps, peak_lr=args.lr, seed=args.seed, decay=0.998
+    )
     vae = vae.to(memory_format=torch.contiguous_format)
     folded = normalise_latents(vae, x)
     with torch.no_grad():
         decoded = torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample for part in x.split(64)])
     psnr = (10 * torch.log10(4 / (decoded.clamp(-1, 1) - x).square().mean(dim=(1, 2, 3)))).mean().item()
     vae.save_pretrained(args.out / "vae")
-    (args.out / "autoencoder.json").write_text(json.dumps({"psnr_db": psnr, "steps": args.steps, "latents": folded}, indent=2))
+    (args.out / "autoencoder.json").write_text(
+        json.dumps({"psnr_db": psnr, "steps": args.steps, "latents": folded}, indent=2)
+    )
     print(f"PSNR of the {x.shape[0]} pictures: {psnr:.2f} dB")
 
 

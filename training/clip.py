@@ -150,6 +150,17 @@ def caption_table(pictures: list[Picture]) -> tuple[list[str], Tensor]:
     return list(rows), torch.tensor([[rows[c] for c in p.captions()] for p in pictures])
 
 
+def open_tokenizer(folder: Path, texts: list[str]) -> CLIPTokenizer:
+    """The tokenizer in ``folder``, trained if there is none.
+
+    A resumed run must find the one it began with: training breaks ties between merges differently each time.
+    """
+    if (folder / "vocab.json").is_file():
+        opened: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+        return opened
+    return train_tokenizer(texts, folder)
+
+
 @torch.no_grad()
 def measure(model: CLIPModel, x: Tensor, names: Tensor, seed: int) -> dict[str, float]:
     """Top-1 rates among all pictures x (N, 3, SIZE, SIZE) and the token ids (N, L) of their names."""
@@ -190,7 +201,7 @@ def main() -> None:
     pictures = read_captions(args.data)
     x = load_pictures(args.data, pictures, SIZE)
     texts, rows = caption_table(pictures)
-    tokenizer = train_tokenizer(texts, args.out / "clip")
+    tokenizer = open_tokenizer(args.out / "clip", texts)
     tokens = tokenise(tokenizer, texts)
     torch.manual_seed(args.seed)
 

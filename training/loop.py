@@ -87,21 +87,22 @@ def train(
     steps: int,
     peak_lr: float,
     seed: int,
+    optimiser: torch.optim.Optimizer | None = None,
     decay: float = 0.999,
     weight_decay: float = 0.0,
-    save_every: int = 500,
+    save_every: int = 250,
     seconds: float = math.inf,
 ) -> nn.Module:
     """Minimise ``loss(model, step, generator)`` for ``steps`` steps or ``seconds``; return the averaged weights.
 
     Step k draws everything from a generator seeded with (seed, k), so a resumed run sees the batches that the
-    uninterrupted one sees.
+    uninterrupted one sees. The optimiser is AdamW if none is given.
 
     Raises:
         FloatingPointError: if the loss is not finite.
     """
     ema = copy.deepcopy(model).requires_grad_(False)
-    optimiser = torch.optim.AdamW(
+    optimiser = optimiser or torch.optim.AdamW(
         model.parameters(), lr=peak_lr, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
     )
     start = step = load_checkpoint(folder, model, ema, optimiser)

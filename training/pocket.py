@@ -21,6 +21,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from training.autoencoder import SIZE
 from training.data import Picture, check_manifest, load_pictures, read_captions
 from training.loop import load_averages, train
+from training.muon import Muon
 from training.tokenizer import MAX_TOKENS, train_tokenizer
 
 WIDTH = 192  # of the text encoder, and of the cross-attention
@@ -121,8 +122,8 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=math.inf, help="stop after this many seconds, with a checkpoint"
     )
-    parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--lr", type=float, default=8e-4)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -151,9 +152,10 @@ def main() -> None:
         index = torch.randint(len(pictures), (args.batch,), generator=generator)
         u = torch.rand(args.batch, generator=generator)
         kind = (u >= DROP).long() + (u >= DROP + GROUP).long() + (u >= DROP + GROUP + SUBGROUP).long()
-        # stratified over the batch: every step sees all noise levels
+        # stratified over the batch, so that every step sees all noise levels; the square root puts more of them where
+        # the picture has to come from the text alone, which is what takes long to learn
         position = (torch.arange(args.batch) + torch.rand(args.batch, generator=generator)) / args.batch
-        t = (position * len(abar)).long().clamp(max=len(abar) - 1)
+        t = (position.sqrt() * len(abar)).long().clamp(max=len(abar) - 1)
         latent = mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator)
         eps = torch.randn(latent.shape, generator=generator)
         a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
@@ -175,6 +177,7 @@ def main() -> None:
         seed=args.seed,
         seconds=args.seconds,
         decay=0.999,
+        optimiser=Muon(prior, args.lr),
     ).to(memory_format=torch.contiguous_format)
     write_pipeline(args.out / "pocket", vae, tokenizer, trained)
     (args.out / "prior.json").write_text(

@@ -38,7 +38,9 @@ def train_tokenizer(texts: list[str], folder: Path, *, merges: int = 2500) -> CL
     pairs = [m if isinstance(m, str) else " ".join(m) for m in learned]
     words = alphabet + [c + "</w>" for c in alphabet] + [p.replace(" ", "") for p in pairs] + [START, END]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(dict.fromkeys(words))}, ensure_ascii=False))
+    (folder / "vocab.json").write_text(
+        json.dumps({w: i for i, w in enumerate(dict.fromkeys(words))}, ensure_ascii=False)
+    )
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs]) + "\n")
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS, "do_lower_case": True, **special}

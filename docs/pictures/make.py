@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def hero() -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = TextToImage.start(ImageConfig(PROMPTS, out=Path(folder) / "run"))
         rows: list[torch.Tensor] = [job.images()]
-        for before, after in zip(STEPS[:-1], STEPS[1:]):
+        for before, after in itertools.pairwise(STEPS):
             job.advance(stop_after=after - before)
             rows.append(job.images())
         (HERE / "hero.png").write_bytes(png(sheet(torch.cat(rows), columns=len(PROMPTS))))

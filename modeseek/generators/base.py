@@ -33,11 +33,11 @@ def render(generator: nn.Module) -> Render:
     """How to call a generator: ``forward(rng)`` or ``forward()``, returning a View or a plain tensor.
 
     Raises:
-        UsageError: if ``forward`` needs more than one argument, or returns something else.
+        UsageError: if ``forward`` needs more than one argument, or one by keyword, or returns something else.
     """
     parameters = inspect.signature(generator.forward).parameters.values()
-    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(needed) > 1:
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
         raise UsageError(f"a generator's forward must take the rng or nothing, got {[p.name for p in needed]}")
 
     def call(rng: Rng) -> View:

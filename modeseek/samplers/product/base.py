@@ -85,7 +85,7 @@ class GridSampler(ProductSampler):
 
     def nfe(self, denoiser: Denoiser, bandwidth: float) -> int:
         """One evaluation a step, one more for the start at ``D(x; h)``."""
-        steps = sum(denoiser.cost(s) for s in self.grid.sigmas[:-1].tolist())
+        steps = sum(denoiser.cost(self.level(s, bandwidth)) for s in self.grid.sigmas[:-1].tolist())
         return steps + (self.options.start == "posterior_mean") * denoiser.cost(start_level(denoiser, bandwidth))
 
     def draw(self, denoiser: Denoiser, x: Tensor, bandwidth: float, cond: Cond, rng: Rng) -> Tensor:
@@ -107,6 +107,10 @@ class GridSampler(ProductSampler):
     def kernelled(self, denoiser: Denoiser, x: Tensor, bandwidth: float) -> Denoiser:
         """The denoiser that the integrator sees; without a kernel here."""
         return denoiser
+
+    def level(self, sigma: float, bandwidth: float) -> float:
+        """Level at which the model is asked on the step from sigma."""
+        return sigma
 
     def acts(self, sigma: float) -> bool:
         """Whether the kernel acts at a level."""

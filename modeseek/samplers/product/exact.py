@@ -30,3 +30,7 @@ class Exact(GridSampler):
     def kernelled(self, denoiser: Denoiser, x: Tensor, bandwidth: float) -> Denoiser:
         """The composed denoiser."""
         return Composed(denoiser, x, bandwidth, self.options)
+
+    def level(self, sigma: float, bandwidth: float) -> float:
+        """That of both looks together, where the kernel acts."""
+        return variance_of_two(sigma, bandwidth) ** 0.5 if self.acts(sigma) else sigma

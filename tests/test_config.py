@@ -1,0 +1,207 @@
+"""What a run is told: presets fill it, YAML keeps it, nonsense is refused in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from modeseek.config import (
+    PRESETS,
+    ImageConfig,
+    Preset,
+    SampleConfig,
+    Settings,
+    default_preset,
+    from_yaml,
+    product_options,
+    resolve,
+    to_yaml,
+)
+from modeseek.errors import UsageError
+from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS, EstimatorName, ProductOptions, ProductSamplerName
+
+PROMPTS = ("red cat",)
+
+
+def test_the_names_are_those_of_the_tables() -> None:
+    assert get_args(EstimatorName) == tuple(ESTIMATORS)
+    assert get_args(ProductSamplerName) == tuple(PRODUCT_SAMPLERS)
+    assert set(get_args(Preset)) == set(PRESETS)
+
+
+# -- presets -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", get_args(Preset))
+def test_a_preset_fills_what_is_not_given(preset: Preset) -> None:
+    config = resolve(ImageConfig(PROMPTS, preset=preset))
+    for field in dataclasses.fields(Settings):
+        assert getattr(config, field.name) == getattr(PRESETS[preset], field.name)
+    assert config.preset == preset
+    assert resolve(config) == config
+    assert Settings.of(config) == PRESETS[preset]
+
+
+@pytest.mark.parametrize("preset", get_args(Preset))
+def test_what_is_given_stays(preset: Preset) -> None:
+    given: dict[str, Any] = {"steps": 3, "guidance": 1.5, "kernel_low": 0.25, "start": "posterior_mean"}
+    config = resolve(ImageConfig(PROMPTS, preset=preset, lr=0.5, **given))
+    assert {k: getattr(config, k) for k in given} == given
+    settings = Settings.of(config)
+    assert settings == dataclasses.replace(PRESETS[preset], lr=0.5, **given)
+
+
+def test_a_zero_is_given() -> None:
+    assert resolve(ImageConfig(PROMPTS, guidance=0.0)).guidance == 0.0
+
+
+def test_the_default_preset() -> None:
+    assert default_preset(ImageConfig(PROMPTS)) == "quick"
+    assert default_preset(ImageConfig(PROMPTS, prior="some/model")) == "paper"
+    assert resolve(ImageConfig(PROMPTS, prior="some/model")).preset == "paper"
+    assert resolve(ImageConfig(PROMPTS, prior="some/model", preset="quick")).preset == "quick"
+
+
+def test_product_options_are_the_configurations() -> None:
+    config = ImageConfig(
+        PROMPTS,
+        start="posterior_mean",
+        kernel_low=0.1,
+        kernel_high=3.0,
+        clock="timestep",
+        data_variance=0.5,
+        sweeps=3,
+        max_eps=1.25,
+        printed_start=True,
+    )
+    expected = ProductOptions(
+        start="posterior_mean",
+        low=0.1,
+        high=3.0,
+        clock="timestep",
+        data_variance=0.5,
+        sweeps=3,
+        max_eps=1.25,
+        printed_start=True,
+    )
+    assert product_options(config) == expected
+
+
+# -- YAML --------------------------------------------------------------------------------------------------------------
+
+WHOLE = ImageConfig(
+    ("red cat", "Ünïcode: 🐈 #1", "- yes", "null", "1e3", " two  spaces", "line\nbreak"),
+    out=Path("a b/run"),
+    prior="/models/x: y",
+    negative="no, 'quotes' \"here\"",
+    guidance_high=math.inf,
+    max_eps=math.inf,
+    lr=1e-05,
+    bandwidth_start=1e3 / math.sqrt(2),
+    bandwidth_end=1e-2 / math.sqrt(2),
+    init=Path("~/picture.png"),
+    seed=-3,
+)
+
+
+@pytest.mark.parametrize("config", [ImageConfig(PROMPTS), WHOLE, resolve(ImageConfig(PROMPTS)), resolve(WHOLE)])
+def test_yaml_comes_back(config: ImageConfig) -> None:
+    assert from_yaml(to_yaml(config), "config.yaml") == config
+
+
+def test_yaml_of_a_resolved_configuration_is_complete() -> None:
+    written = yaml.safe_load(to_yaml(resolve(ImageConfig(PROMPTS))))
+    assert list(written) == [f.name for f in dataclasses.fields(ImageConfig)]
+    assert {k for k, v in written.items() if v is None} <= {"out", "size", "init"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompts: [x]\nstepz: 3", r"run/config\.yaml, key stepz: Unexpected keyword argument, got 3"),
+        ("prompts: [x]\nsteps: many", r"run/config\.yaml, key steps: Input should be a valid integer.*, got 'many'"),
+        ("prompts: [x]\nsteps: 0", r"run/config\.yaml: steps must be at least 1, got 0$"),
+        ("prompts: [x]\nbandwidth_start: -1", r"run/config\.yaml: bandwidth_start must be positive and finite, got -1"),
+        ("prompts: [x]\nmethod: magic", r"run/config\.yaml, key method: Input should be .*, got 'magic'"),
+        ("prompts: []", r"run/config\.yaml: every prompt must hold at least one word, got \[\]$"),
+        ("prompts: 3", r"run/config\.yaml, key prompts: .*, got 3"),
+        ("prompts: [3]", r"run/config\.yaml, key prompts\.0: .*, got 3"),
+        ("seed: 1", r"run/config\.yaml, key prompts: Field required$"),
+        ("- x", r"run/config\.yaml must hold a mapping of options, got list$"),
+        ("", r"run/config\.yaml must hold a mapping of options, got NoneType$"),
+        ("prompts: [x", r"run/config\.yaml must be YAML: "),
+        ("prompts: !!python/object/apply:os.getcwd []", r"run/config\.yaml must be YAML: "),
+    ],
+)
+def test_yaml_that_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        from_yaml(text, "run/config.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+# -- what cannot run ---------------------------------------------------------------------------------------------------
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        *[({k: 0}, f"{k} must be at least 1, got 0") for k in ("steps", "sample_steps", "refresh_every", "n_samples")],
+        *[({k: -2}, f"{k} must be at least 1, got -2") for k in ("sweeps", "size", "picture_every")],
+        *[({k: 0}, f"{k} must be at least 1, got 0") for k in ("checkpoint_every", "mlp_width", "mlp_layers")],
+        ({"mlp_features": 0}, "mlp_features must be at least 1, got 0"),
+        *[
+            ({k: v}, f"{k} must be positive and finite, got {v}")
+            for k in ("lr", "bandwidth_start", "bandwidth_end", "data_variance", "mlp_bandwidth")
+            for v in (0.0, -1.0, INF, NAN)
+        ],
+        ({"max_eps": 0.0}, "max_eps must be positive, got 0.0"),
+        ({"max_eps": NAN}, "max_eps must be positive, got nan"),
+        ({"guidance": NAN}, "guidance must be finite, got nan"),
+        ({"guidance": INF}, "guidance must be finite, got inf"),
+        ({"bandwidth_start": 1.0, "bandwidth_end": 2.0}, "bandwidth_start must be at least bandwidth_end, got 1.0 < 2"),
+        ({"time_low": 0.5, "time_high": 0.4}, "0 <= time_low <= time_high <= 1 must hold, got 0.5 and 0.4"),
+        ({"time_high": 1.1}, "0 <= time_low <= time_high <= 1"),
+        ({"time_low": -0.1}, "0 <= time_low <= time_high <= 1"),
+        ({"guidance_low": 2.0, "guidance_high": 1.0}, "0 <= guidance_low < guidance_high must hold, got 2.0 and 1.0"),
+        ({"guidance_low": -1.0}, "0 <= guidance_low < guidance_high"),
+        ({"kernel_low": 2.0, "kernel_high": 1.0}, "0 <= kernel_low < kernel_high must hold, got 2.0 and 1.0"),
+        ({"kernel_low": -1.0}, "0 <= kernel_low < kernel_high"),
+        ({"kernel_low": NAN}, "0 <= kernel_low < kernel_high"),
+        ({"kernel_high": 0.0}, "0 <= kernel_low < kernel_high"),
+        ({"threads": -1}, "threads must be at least 0, got -1"),
+        ({"prompts": ()}, r"every prompt must hold at least one word, got \[\]"),
+        ({"prompts": ("cat", " \t")}, "every prompt must hold at least one word"),
+    ],
+)
+def test_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ImageConfig(**{"prompts": PROMPTS, **given})
+
+
+def test_a_resolved_configuration_is_checked_again() -> None:
+    with pytest.raises(UsageError, match="bandwidth_start must be at least bandwidth_end"):
+        resolve(ImageConfig(PROMPTS, bandwidth_end=1e6))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n": 0}, "n and steps must be at least 1, got 0 and"),
+        ({"steps": 0}, "n and steps must be at least 1, got 1 and 0"),
+        ({"eta": 1.5}, r"eta must be in \[0, 1\], got 1.5"),
+        ({"eta": NAN}, "eta must be in"),
+        ({"guidance": NAN}, "guidance must be finite, got nan"),
+        ({"prompts": ("",)}, "every prompt must hold at least one word"),
+    ],
+)
+def test_samples_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SampleConfig(**{"prompts": PROMPTS, **given})

@@ -1,0 +1,61 @@
+import itertools
+import math
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeseek.errors import UsageError
+from modeseek.schedules import Bandwidth, Shape
+
+SHAPES = get_args(Shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(end=st.floats(1e-3, 1), ratio=st.floats(1, 1e5), steps=st.integers(1, 300))
+def test_falls_from_start_to_end_and_stays(shape, end, ratio, steps):
+    bandwidth = Bandwidth(end * ratio, end, steps, shape)
+    values = [bandwidth(k) for k in range(-1, steps + 3)]
+    assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(values))
+    assert values[-4:] == [end] * 4
+    if steps > 1:
+        assert bandwidth(0) == pytest.approx(end * ratio)
+        assert bandwidth(-1) == bandwidth(0)
+
+
+def test_shapes():
+    n = 11
+    linear, geometric, cosine = (
+        [Bandwidth(100.0, 1.0, n, s)(k) for k in range(n)] for s in ("linear", "geometric", "cosine")
+    )
+    assert linear == pytest.approx([100 - 9.9 * k for k in range(n)])
+    assert geometric == pytest.approx([10 ** (2 - 0.2 * k) for k in range(n)])
+    assert cosine == pytest.approx([1 + 99 * 0.5 * (1 + math.cos(math.pi * k / 10)) for k in range(n)])
+
+
+def test_the_papers_image_schedule():
+    """lambda from 1e3 to 1e-2 is bandwidth 707 to 0.00707, over 400 steps; halfway lambda is its geometric mean."""
+    bandwidth = Bandwidth(1e3 / math.sqrt(2), 1e-2 / math.sqrt(2), 401)
+    assert math.sqrt(2) * bandwidth(200) == pytest.approx(math.sqrt(10))
+
+
+def test_converged_when_the_end_is_reached():
+    bandwidth = Bandwidth(1.0, 0.1, 5)
+    assert [bandwidth.converged(k) for k in range(7)] == [False] * 4 + [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "steps", "shape", "says"),
+    [
+        (1.0, 0.0, 5, "linear", "0 < end <= start"),
+        (0.1, 1.0, 5, "linear", "0 < end <= start"),
+        (math.inf, 1.0, 5, "linear", "0 < end <= start"),
+        (math.nan, 1.0, 5, "linear", "0 < end <= start"),
+        (1.0, 0.1, 0, "linear", "steps must be at least 1"),
+        (1.0, 0.1, 5, "square", "linear, geometric or cosine"),
+    ],
+)
+def test_refuses(start, end, steps, shape, says):
+    with pytest.raises(UsageError, match=says):
+        Bandwidth(start, end, steps, shape)
