@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from training.data import check_manifest, load_pictures, read_captions
-from training.loop import train
+from training.loop import channels_last, contiguous, train
 
 SIZE = 64
 KL_WEIGHT = 1e-3  # per latent element, against the L1 error per pixel element
@@ -77,8 +78,10 @@ def normalise_latents(vae: AutoencoderKL, x: Tensor) -> dict[str, list[float]]:
     quant, post = vae.quant_conv, vae.post_quant_conv
     if not isinstance(quant, nn.Conv2d) or not isinstance(post, nn.Conv2d):
         raise TypeError("the autoencoder must have both 1x1 convolutions around its latents")
+    if quant.bias is None or post.bias is None:
+        raise TypeError("the 1x1 convolutions around the latents must have a bias")
     with torch.no_grad():
-        means = torch.cat([vae.encode(part).latent_dist.mean for part in x.split(64)])
+        means = torch.cat([vae.encode(part).latent_dist.mean for part in torch.split(x, 64)])
         mean, std = means.mean(dim=(0, 2, 3)), means.std(dim=(0, 2, 3))
         c = mean.numel()
         post.bias += (post.weight[:, :, 0, 0] * mean).sum(1)
@@ -102,9 +105,10 @@ def main() -> None:
     check_manifest(args.data)
     x = load_pictures(args.data, read_captions(args.data), SIZE)
     torch.manual_seed(args.seed)
-    vae = build().to(memory_format=torch.channels_last)
+    vae = build()
+    channels_last(vae)
 
-    def loss(model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
+    def loss(model: Any, step: int, generator: torch.Generator) -> Tensor:
         index = torch.randint(x.shape[0], (args.batch,), generator=generator)
         picture = augment(x[index], generator).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
@@ -116,17 +120,20 @@ def main() -> None:
         for a, b in zip(edges(decoded), edges(picture), strict=True):
             error = error + 0.5 * (a - b).abs().mean()
         kl = posterior.kl().float().mean() / noise[0].numel()
-        return error + KL_WEIGHT * kl
+        total: Tensor = error + KL_WEIGHT * kl
+        return total
 
-    vae = train(
+    averaged: Any = train(
         vae, loss, folder=args.out / "autoencoder", steps=args.steps, peak_lr=args.lr, seed=args.seed, decay=0.998
     )
-    vae = vae.to(memory_format=torch.contiguous_format)
-    folded = normalise_latents(vae, x)
+    contiguous(averaged)
+    folded = normalise_latents(averaged, x)
     with torch.no_grad():
-        decoded = torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample for part in x.split(64)])
+        decoded = torch.cat(
+            [averaged.decode(averaged.encode(part).latent_dist.mean).sample for part in torch.split(x, 64)]
+        )
     psnr = (10 * torch.log10(4 / (decoded.clamp(-1, 1) - x).square().mean(dim=(1, 2, 3)))).mean().item()
-    vae.save_pretrained(args.out / "vae")
+    averaged.save_pretrained(args.out / "vae")
     (args.out / "autoencoder.json").write_text(
         json.dumps({"psnr_db": psnr, "steps": args.steps, "latents": folded}, indent=2)
     )

@@ -71,6 +71,19 @@ def load_checkpoint(folder: Path, model: nn.Module, ema: nn.Module, optimiser: t
     return int(latest["step"])
 
 
+def channels_last(model: nn.Module) -> None:
+    """Lay every 4D parameter out with channels last, in place: twice as quick on a CPU."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def contiguous(model: nn.Module) -> None:
+    """Undo ``channels_last``, as files want it."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()
+
+
 def load_averages(folder: Path, model: nn.Module) -> int:
     """Put the averaged weights of the last checkpoint of ``folder`` into ``model``; return its step."""
     latest = json.loads((folder / "latest.json").read_text())
@@ -117,7 +130,7 @@ def train(
         if not torch.isfinite(value):
             raise FloatingPointError(f"the loss must be finite, got {value.item()} at step {step}")
         optimiser.zero_grad()
-        value.backward()
+        torch.autograd.backward(value)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         d = ema_decay(step, decay=decay)

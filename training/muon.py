@@ -23,7 +23,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if g.shape[0] <= g.shape[1] else x.T).to(g.dtype)
+    out: Tensor = x if g.shape[0] <= g.shape[1] else x.T
+    return out.to(g.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -36,7 +37,8 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, model: nn.Module, lr: float, momentum: float = 0.95, betas: tuple[float, float] = (0.9, 0.99)
     ) -> None:
-        matrices, rest = [], []
+        matrices: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
             hidden = parameter.ndim >= 2 and not any(edge in name for edge in EDGES)
             (matrices if hidden else rest).append(parameter)
