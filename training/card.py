@@ -69,7 +69,7 @@ Weights are float16 in safetensors files. All parts were trained from scratch.
 ## Training
 
 - autoencoder: {autoencoder_steps} steps; the 1601 pictures come back with a PSNR of {psnr:.1f} dB
-- denoiser and text encoder: {prior_steps} steps of {prior_batch} latents, AdamW, learning rate {prior_lr:g},
+- denoiser and text encoder: {prior_steps} steps of {prior_batch} latents, learning rate {prior_lr:g},
   weights averaged
 - captions in training: the name (78 %), the subgroup (8 %), the group (4 %), nothing (10 %, for guidance)
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -134,7 +136,11 @@ def main() -> None:
     torch.manual_seed(args.seed)
     if args.init is None:
         vae = AutoencoderKL.from_pretrained(args.out / "vae").eval()
-        tokenizer = train_tokenizer([c for p in pictures for c in p.captions()], args.out / "tokenizer")
+        folder = args.out / "tokenizer"
+        if (folder / "vocab.json").is_file():
+            tokenizer = CLIPTokenizer.from_pretrained(folder)
+        else:
+            tokenizer = train_tokenizer([c for p in pictures for c in p.captions()], folder)
         unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
     else:
         vae = AutoencoderKL.from_pretrained(args.init / "vae", torch_dtype=torch.float32).eval()
@@ -202,6 +208,21 @@ def write_pipeline(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, p
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+    open_everywhere(folder, tokenizer)
+
+
+def open_everywhere(folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """Add to a saved pipeline what older transformers look for, so that it opens from 4.48 to 5.x.
+
+    Version 5 drops the prefix ``text_model.`` of the text encoder's weights; without it 4.48 starts from random ones. It
+    also writes the tokenizer as one file where 4.48 wants vocabulary and merges.
+    """
+    weights = folder / "text_encoder" / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({"text_model." + k.removeprefix("text_model."): v for k, v in tensors.items()}, weights, {"format": "pt"})
+    source = Path(tokenizer.name_or_path)
+    for name in ("vocab.json", "merges.txt", "special_tokens_map.json"):
+        shutil.copyfile(source / name, folder / "tokenizer" / name)
 
 
 if __name__ == "__main__":

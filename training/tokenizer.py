@@ -30,13 +30,18 @@ def train_tokenizer(texts: list[str], folder: Path, *, merges: int = 2500) -> CL
         ]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    ends = [c + "</w>" for c in alphabet]
     trainer = trainers.BpeTrainer(
-        vocab_size=2 * len(alphabet) + merges, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=2 * len(alphabet) + merges,
+        special_tokens=ends,  # else their order, and with it that of tied merges, differs from run to run
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     learned = json.loads(tokenizer.to_str())["model"]["merges"][:merges]
     pairs = [m if isinstance(m, str) else " ".join(m) for m in learned]
-    words = alphabet + [c + "</w>" for c in alphabet] + [p.replace(" ", "") for p in pairs] + [START, END]
+    words = alphabet + ends + [p.replace(" ", "") for p in pairs] + [START, END]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(
         json.dumps({w: i for i, w in enumerate(dict.fromkeys(words))}, ensure_ascii=False)
