@@ -214,7 +214,7 @@ def write_pipeline(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, p
 def open_everywhere(folder: Path, tokenizer: CLIPTokenizer) -> None:
     """Add to a saved pipeline what older transformers look for, so that it opens from 4.48 to 5.x.
 
-    Version 5 drops the prefix ``text_model.`` of the text encoder's weights; without it 4.48 starts from random ones. It
+    Version 5 drops the prefix ``text_model.`` of the text encoder's weights, and 4.48 starts from random ones. It
     also writes the tokenizer as one file where 4.48 wants vocabulary and merges.
     """
     weights = folder / "text_encoder" / "model.safetensors"
