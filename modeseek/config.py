@@ -99,8 +99,8 @@ class ImageConfig:
     """Start from this picture."""
     mlp_features: int = 128
     """Fourier frequencies of the coordinate network."""
-    mlp_bandwidth: float = 6.0
-    """Their standard deviation, in cycles per picture."""
+    mlp_bandwidth: float | None = None
+    """Their standard deviation, in cycles per picture; a twentieth of its pixels if not given."""
     mlp_width: int = 64
     """Width of its hidden layers."""
     mlp_layers: int = 2

@@ -79,7 +79,7 @@ def build_generator(config: ImageConfig, prior: LatentPrior) -> nn.Module:
             streams,
             size,
             features=config.mlp_features,
-            bandwidth=config.mlp_bandwidth,
+            bandwidth=config.mlp_bandwidth or size / 20,  # more fits noise that the encoder does not see
             width=config.mlp_width,
             layers=config.mlp_layers,
         )

@@ -36,7 +36,7 @@ class ImageMLP(nn.Module):
         size: int,
         *,
         features: int = 128,
-        bandwidth: float = 6.0,
+        bandwidth: float = 3.0,
         width: int = 64,
         layers: int = 2,
     ) -> None:

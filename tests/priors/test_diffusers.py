@@ -442,6 +442,17 @@ def test_pickles_are_never_loaded(folder: Path, tmp_path: Path, part: str) -> No
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_pickles_beside_other_safetensors_are_not_loaded(folder: Path, part: str) -> None:
+    from safetensors.torch import load_file
+
+    (weights,) = (folder / part).glob("*.safetensors")
+    name = "pytorch_model.bin" if part == "text_encoder" else "diffusion_pytorch_model.bin"
+    torch.save(load_file(weights), folder / part / name)  # good weights, which the libraries would take
+    weights.rename(folder / part / "other.safetensors")
+    refused(folder, "cannot be loaded")
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 @pytest.mark.parametrize("kept", [0, 5, 1000, -1])
 def test_damaged_weights(folder: Path, part: str, kept: int) -> None:
     (weights,) = (folder / part).glob("*.safetensors")
