@@ -196,13 +196,13 @@ PRESETS: dict[Preset, Settings] = {
         max_eps=math.inf,
     ),
     "quick": Settings(
-        sampler="exponential_inverted",
-        steps=200,
+        sampler="proximal",  # no inversion, no noise of its own: see docs/quality.md
+        steps=160,
         lr=1e-2,
         guidance=4.0,
-        sample_steps=16,
-        bandwidth_start=1e2,
-        bandwidth_end=1e-1,
+        sample_steps=12,
+        bandwidth_start=3.0,
+        bandwidth_end=0.2,
         bandwidth_shape="geometric",
         refresh_every=4,
         start="x",

@@ -131,6 +131,9 @@ def test_samples(modeseek: Command, tiny: Path) -> None:
     modeseek("sample", "red cat", "--prior", tiny, "--n", 1, "--steps", 4, "--out", "b.png")
     alone = np.asarray(Image.open("b.png")).astype(int)
     assert int(np.abs(alone - tiles[0]).max()) <= 1
+    modeseek("sample", "red cat", "tree", "--prior", tiny, "--steps", 4, "--out", "d.png")
+    tree = np.asarray(Image.open("d.png"))[:, 18:].astype(int)
+    assert int(np.abs(tree - tiles[3]).max()) <= 1
     modeseek("sample", "red cat", "--prior", tiny, "--steps", 4, "--eta", 1, "--seed", 5, "--out", "c.png")
     assert Path("b.png").read_bytes() != Path("c.png").read_bytes()
 

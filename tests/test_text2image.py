@@ -25,6 +25,7 @@ from modeseek.errors import RunError, UsageError
 from modeseek.pictures import png
 from modeseek.priors import LatentPrior
 from modeseek.randomness import Streams
+from modeseek.schedules import Bandwidth
 from modeseek.text2image import TextToImage, build_generator, build_prior, fit, slug
 
 METRICS = {"step", "grad_norm", "bandwidth", "shift", "nfe", "seconds"}
@@ -142,6 +143,39 @@ def test_the_same_seed_and_another(start: Start) -> None:
     first = whole(start("a"))
     assert_same_run(first, whole(start("b")))
     assert (first / "final.png").read_bytes() != (whole(start("c", seed=1)) / "final.png").read_bytes()
+
+
+def test_the_seed_is_that_of_the_noise_too(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "start.png").write_bytes(png(torch.full((3, 16, 16), 0.5)))
+    same = {"generator": "pixels", "init": tmp_path / "start.png", "sampler": "exact"}
+    a, b = whole(start("a", seed=0, **same)), whole(start("b", seed=1, **same))
+    assert (a / "pictures/step-000000.png").read_bytes() == (b / "pictures/step-000000.png").read_bytes()
+    assert (a / "final.png").read_bytes() != (b / "final.png").read_bytes()
+
+
+def test_guidance_in_an_interval(start: Start) -> None:
+    off = whole(start("off", guidance=1.0))
+    # all levels lie below 100 and above 1e-3
+    assert_same_run(off, whole(start("beyond", guidance_low=100.0)))
+    assert_same_run(whole(start("on")), whole(start("around", guidance_low=1e-3, guidance_high=100.0)))
+    part = start("part", guidance_low=1.0, guidance_high=3.0)
+    whole(part)
+    assert metrics(off)[-1]["nfe"] < part.progress.nfe < start("plan").nfe()
+
+
+def test_what_the_estimator_is_told(tiny: Path) -> None:
+    def estimator(**options: Any) -> Any:
+        config = ImageConfig(("a",), **{**BASE, "prior": str(tiny), **options})
+        return text2image.build_estimator(config, opened(config))
+
+    sds = estimator(method="sds", time_low=0.1, time_high=0.5, weighting="uniform")
+    assert (sds.first, sds.last, sds.weighting) == (100, 500, "uniform")
+    msd = estimator(n_samples=3, bandwidth_shape="cosine", sampler="gibbs", sweeps=5, sample_steps=20, guidance=2.5)
+    assert (msd.n_samples, msd.denoiser.guidance_scale) == (3, 2.5)
+    assert msd.bandwidth == Bandwidth(20.0, 0.1, 6, "cosine")
+    assert (type(msd.sampler).__name__, msd.sampler.options.sweeps, len(msd.sampler.grid.sigmas)) == ("Gibbs", 5, 21)
+    negative, empty = estimator(negative="ugly").denoiser.uncond, estimator().denoiser.uncond
+    assert float((negative - empty).abs().max()) > 0.01
 
 
 @pytest.mark.parametrize("generator", ["mlp", "pixels", "latents"])
