@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from modeseek import __version__
 from modeseek.config import ImageConfig, SampleConfig
-from modeseek.errors import ModeseekError, UsageError
+from modeseek.errors import ModeseekError, RunError, UsageError
 
 if TYPE_CHECKING:
     from modeseek.text2image import TextToImage
@@ -55,6 +56,8 @@ def sample(config: SampleConfig) -> int:
     from modeseek.runs import write_atomic
     from modeseek.text2image import build_prior
 
+    if not config.out.absolute().parent.is_dir():
+        raise RunError(f"{config.out} must be writable: there is no folder {config.out.parent}")
     prior = build_prior(ImageConfig(config.prompts, prior=config.prior, device=config.device, dtype=config.dtype))
     ids = [(p, k) for p in range(len(config.prompts)) for k in range(config.n)]
     x = prior.sample(
@@ -135,6 +138,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, run, exit: 0 done, 1 failure, 2 usage, 130 interrupted."""
     # two programs on two cores that spin while they wait run twenty times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if (sys.argv[1:] if argv is None else list(argv)) == ["--version"]:
+        print(__version__)
+        sys.exit(0)
     try:
         config: Any = tyro.extras.subcommand_cli_from_dict(
             {name: kind for name, (kind, _) in COMMANDS.items()},

@@ -197,7 +197,7 @@ PRESETS: dict[Preset, Settings] = {
     ),
     "quick": Settings(
         sampler="proximal",  # no inversion, no noise of its own: see docs/quality.md
-        steps=160,
+        steps=120,
         lr=1e-2,
         guidance=4.0,
         sample_steps=12,
@@ -273,6 +273,8 @@ class SampleConfig:
             raise UsageError(f"n and steps must be at least 1, got {self.n} and {self.steps}")
         if not math.isfinite(self.guidance):
             raise UsageError(f"guidance must be finite, got {self.guidance}")
+        if self.out.suffix.lower() != ".png":
+            raise UsageError(f"out must be the name of a .png file, got {self.out}")
         if not 0 <= self.eta <= 1:
             raise UsageError(f"eta must be in [0, 1], got {self.eta}")
 

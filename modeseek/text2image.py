@@ -62,6 +62,7 @@ def build_estimator(config: ImageConfig, prior: LatentPrior) -> Estimator:
         check_level(prior.denoiser, settings.bandwidth_start, "bandwidth_start for posterior_mean")
     sampler = PRODUCT_SAMPLERS[settings.sampler].load()
     built = sampler.build(prior.grid(settings.sample_steps), product_options(config), prior.denoiser)
+    built.check(settings.bandwidth_end)
     bandwidth = Bandwidth(settings.bandwidth_start, settings.bandwidth_end, settings.steps, settings.bandwidth_shape)
     return MSD(guided, built, bandwidth, n_samples=config.n_samples)
 
@@ -103,6 +104,16 @@ def fit(generator: nn.Module, image: Tensor, steps: int = 300, lr: float = 1e-2)
         optimiser.step()
 
 
+def _absolute(config: ImageConfig) -> ImageConfig:
+    """The configuration with paths that hold from any folder, so that a run can be resumed from there."""
+    prior = Path(config.prior)
+    return dataclasses.replace(
+        config,
+        prior=str(prior.resolve()) if config.prior != "pocket" and prior.exists() else config.prior,
+        init=config.init and config.init.resolve(),
+    )
+
+
 def slug(text: str) -> str:
     """A prompt as a short file name."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "prompt"
@@ -139,7 +150,7 @@ class TextToImage:
         Raises:
             UsageError, PriorError, RunError: see the builders.
         """
-        config = resolve(config)
+        config = _absolute(resolve(config))
         if config.out is not None and config.out.exists() and not config.overwrite:
             raise RunError(
                 f"the run directory must not exist yet, but {config.out} does; choose another or --overwrite it"

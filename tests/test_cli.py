@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from modeseek import __version__ as modeseek_version
 from modeseek import cli, doctor, runs
 from modeseek.errors import PriorError, RunError, UsageError
 from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
@@ -223,6 +224,29 @@ def test_nowhere_to_write(out: str, modeseek: Command, tiny: Path) -> None:
     complaint(modeseek(*image(tiny), "--out", out), 1, f"{out} must be writable")
     answer = modeseek("sample", "x", "--prior", tiny, "--steps", 1, "--out", f"{out}/y.png")
     complaint(answer, 1, f"{out}/y.png must be writable")
+
+
+def test_samples_are_png_files(modeseek: Command, tiny: Path) -> None:
+    complaint(modeseek("sample", "x", "--prior", tiny, "--out", "x.jpg"), 2, "out must be the name of a .png file")
+
+
+def test_summed_is_refused_before_the_run_starts(modeseek: Command, tiny: Path, tmp_path: Path) -> None:
+    complaint(modeseek(*image(tiny, "--sampler", "summed", "--bandwidth-end", 0.01)), 1, "the summed sampler diverges")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version(modeseek: Command) -> None:
+    assert modeseek("--version") == (0, f"{modeseek_version}\n", "")
+
+
+def test_a_run_is_resumed_from_another_folder(
+    modeseek: Command, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny, "model")
+    assert modeseek(*image(Path("model")))[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert modeseek("resume", "../run")[0] == 0
 
 
 def test_out_below_a_file(modeseek: Command, tiny: Path, tmp_path: Path) -> None:

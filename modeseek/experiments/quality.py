@@ -163,6 +163,7 @@ def main() -> None:
     msd = ImageConfig(PROMPTS)
     prior, guidance = build_prior(msd), Settings.of(msd).guidance
     nfe = planned_nfe(prior, msd)
+    # a guided SDS step costs two evaluations
     sds = ImageConfig(PROMPTS, method="sds", refresh_every=1, steps=nfe // 2)
 
     sets: dict[str, list[Tensor]] = {"MSD": [], "SDS": []}

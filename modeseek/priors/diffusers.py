@@ -211,16 +211,16 @@ class LatentPrior:
 def open_prior(
     source: str | os.PathLike[str] | Any = POCKET,
     *,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
 ) -> LatentPrior:
     """Open a Stable-Diffusion-layout model (1.x, 2.x base and v-prediction).
 
     Args:
         source: a directory, a hub id, or a pipeline object of diffusers that is already built. The shipped model if
-            not given.
-        device: where to put it.
-        dtype: of the networks' weights.
+            not given. The networks are frozen.
+        device: where to put it; the CPU if not given, a pipeline object stays where it is.
+        dtype: of the networks' weights; float32 if not given, a pipeline object keeps its own.
 
     Raises:
         PriorError: saying what is missing or unknown: no such directory or id, no pipeline, a layout or prediction type
@@ -237,13 +237,13 @@ def open_prior(
     absent = [part for part in PARTS if not layout.get(part) or layout[part][0] is None]
     if absent:
         raise PriorError(f"a Stable Diffusion pipeline must have {', '.join(PARTS)}; {name} lacks {', '.join(absent)}")
-    parts = _load_parts(name, dtype)
+    parts = _load_parts(name, dtype or torch.float32)
     for part in ("unet", "vae", "text_encoder"):
-        parts[part].to(device)
+        parts[part].to(device or "cpu")
     return LatentPrior.from_parts(name, **parts)
 
 
-def _from_pipeline(pipeline: Any, device: str | torch.device, dtype: torch.dtype) -> LatentPrior:
+def _from_pipeline(pipeline: Any, device: str | torch.device | None, dtype: torch.dtype | None) -> LatentPrior:
     kind = type(pipeline).__name__
     if kind not in LAYOUTS:
         raise PriorError(f"the pipeline must be one of {', '.join(LAYOUTS)}, got a {kind}")
@@ -278,8 +278,10 @@ def _load_parts(name: str, dtype: torch.dtype) -> dict[str, Any]:
     try:
         for part, kind in networks.items():
             _refuse_pickles(Path(name) / part)
+            # diffusers' frugal loading wants one more package, and says so each time
+            frugal = {} if part == "text_encoder" else {"low_cpu_mem_usage": False}
             parts[part], info = kind.from_pretrained(
-                name, subfolder=part, torch_dtype=dtype, use_safetensors=True, output_loading_info=True
+                name, subfolder=part, torch_dtype=dtype, use_safetensors=True, output_loading_info=True, **frugal
             )
             # the libraries would fill the gap with random numbers
             if info["missing_keys"]:

@@ -513,3 +513,8 @@ def test_a_network_that_wants_more_than_text(pipeline: Factory) -> None:
     built = pipeline()
     built.unet.register_to_config(addition_embed_type="text_time")
     refused(built, "text alone", "addition_embed_type")
+
+
+def test_a_pipeline_object_keeps_its_dtype(pipeline) -> None:
+    assert open_prior(pipeline().to(torch.float64)).unet.dtype == torch.float64
+    assert open_prior(pipeline().to(torch.float64), dtype=torch.float32).unet.dtype == torch.float32

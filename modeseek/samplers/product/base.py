@@ -47,6 +47,13 @@ class ProductSampler(ABC):
     def nfe(self, denoiser: Denoiser, bandwidth: float) -> int:
         """Evaluations per sample that a call will take."""
 
+    def check(self, bandwidth: float) -> None:  # noqa: B027, most samplers have nothing to refuse
+        """Refuse a bandwidth at which the sampler is known to fail; here there is none.
+
+        Raises:
+            UnstableError: from samplers that diverge at small bandwidths.
+        """
+
     @abstractmethod
     def draw(self, denoiser: Denoiser, x: Tensor, bandwidth: float, cond: Cond, rng: Rng) -> Tensor:
         """One y for every row of x."""

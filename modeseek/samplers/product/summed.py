@@ -27,10 +27,15 @@ class Summed(GridSampler):
     """
 
     def kernelled(self, denoiser: Denoiser, x: Tensor, bandwidth: float) -> Denoiser:
-        """The denoiser plus the kernel's pull.
+        """The denoiser plus the kernel's pull."""
+        self.check(bandwidth)
+        return WithKernelScore(denoiser, x, bandwidth, self.options)
+
+    def check(self, bandwidth: float) -> None:
+        """Refuse a bandwidth for which some step is too long, unless ``allow_unstable``.
 
         Raises:
-            UnstableError: if a step is too long for the bandwidth, unless ``allow_unstable``.
+            UnstableError: saying which condition is broken.
         """
         sigmas = self.grid.sigmas.tolist()
         worst = max(((a - b) * a if self.acts(a) else 0.0) for a, b in itertools.pairwise(sigmas)) / bandwidth**2
@@ -39,4 +44,3 @@ class Summed(GridSampler):
                 f"the summed sampler diverges: (sigma - sigma') sigma / bandwidth^2 must stay below 2, got {worst:.3g} "
                 f"at bandwidth {bandwidth:.4g}; use exponential or exact, more steps, or a kernel interval"
             )
-        return WithKernelScore(denoiser, x, bandwidth, self.options)
