@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test check benchmarks docs clean
+.PHONY: demo test check benchmarks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/modeseek image "hamburger" --out modeseek-runs/demo --overwrite
@@ -35,14 +35,15 @@ $(VENV)/.torch: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modeseek needs Python 3.11 or newer, got " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
+	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt  # whatever torch is there now stays
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e .
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e ".[dev]"
 	@touch $@
 
 clean:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,8 @@ class Antithetic(Streams):
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """The first half of the rows, and their negatives."""
-        half = torch.randn(shape[0] // 2, *shape[1:], generator=self._generators[0])
+        draw = self._generators[0].standard_normal
+        half = torch.from_numpy(draw((shape[0] // 2, *shape[1:]), np.float32))
         return torch.cat([half, -half])
 
 

@@ -171,11 +171,16 @@ class Settings:
     kernel_high: float
     max_eps: float
 
+    @property
+    def last_target(self) -> int:
+        """The step at which the last target is drawn."""
+        return (self.steps - 1) // self.refresh_every * self.refresh_every
+
     @classmethod
     def of(cls, config: ImageConfig) -> Settings:
         """The preset's settings, with what the configuration says put in."""
         given = {f.name: getattr(config, f.name) for f in dataclasses.fields(cls)}
-        preset = PRESETS[config.preset or default_preset(config)]
+        preset = (PRESETS if config.method == "msd" else SDS_PRESETS)[config.preset or default_preset(config)]
         return dataclasses.replace(preset, **{k: v for k, v in given.items() if v is not None})
 
 
@@ -210,6 +215,13 @@ PRESETS: dict[Preset, Settings] = {
         kernel_high=math.inf,
         max_eps=math.inf,
     ),
+}
+
+
+# a target of sds is one noisy look and is not worth a second step; quick: the evaluations of msd's quick
+SDS_PRESETS: dict[Preset, Settings] = {
+    "paper": dataclasses.replace(PRESETS["paper"], refresh_every=1),
+    "quick": dataclasses.replace(PRESETS["quick"], refresh_every=1, steps=360),
 }
 
 

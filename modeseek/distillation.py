@@ -106,7 +106,7 @@ def distill(
             estimate = estimator(x, cond(view.camera) if callable(cond) else cond, rng=streams, step=at.step)
             at.target, at.info = estimate.target, estimate.info
         else:
-            estimate = Estimate(x, at.target, 0, at.info)
+            estimate = Estimate(x, at.target, 0, _moved(at.info, x, at.target))
         torch.autograd.backward(x, estimate.grad)  # estimate.loss.backward(), without computing the loss
         grad_norm = _grad_norm(generator, at.step)
         optimiser.step()
@@ -115,6 +115,13 @@ def distill(
         if callback is not None and callback(done):
             break
     return at
+
+
+def _moved(info: Info, x: Tensor, target: Tensor) -> Info:
+    """The info of an older target, with the shift that is left from x."""
+    shift = float((target - x.detach()).square().mean().sqrt())
+    relative = {"relative_shift": shift / info["bandwidth"]} if "bandwidth" in info else {}
+    return {**info, "shift": shift, **relative}
 
 
 def _grad_norm(generator: nn.Module, step: int) -> float:

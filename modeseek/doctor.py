@@ -6,9 +6,20 @@ import importlib
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
-NEEDED = ("torch", "numpy", "diffusers", "transformers", "safetensors", "tyro", "pydantic", "pillow", "tqdm", "rich")
+NEEDED = (
+    "torch",
+    "numpy",
+    "diffusers",
+    "transformers",
+    "safetensors",
+    "tyro",
+    "pydantic",
+    "pyyaml",
+    "pillow",
+    "tqdm",
+    "rich",
+)
 OPTIONAL = ("peft", "matplotlib", "scikit-image", "gradio", "trimesh", "viser", "imageio", "tensorboard")
 
 
@@ -25,7 +36,9 @@ def report() -> tuple[str, bool]:
     if _version("torch"):
         lines += _torch_lines()
     traps += _torchvision_trap() + _import_traps()
-    lines.append(_models_line())
+    models, absent = _models()
+    lines.append(models)
+    traps += absent
     lines += [f"TRAP: {trap}" for trap in traps] or ["no known trap"]
     return "\n".join(lines), not traps
 
@@ -78,10 +91,9 @@ def _import_traps() -> list[str]:
     return traps
 
 
-def _models_line() -> str:
+def _models() -> tuple[str, list[str]]:
     from modeseek.shipped import POCKET, POCKET_CLIP
 
-    def state(folder: Path) -> str:
-        return "present" if folder.is_dir() else "missing"
-
-    return f"shipped models: {POCKET.name} {state(POCKET)}, {POCKET_CLIP.name} {state(POCKET_CLIP)}"
+    folders = (POCKET, POCKET_CLIP)
+    absent = [f"the shipped model {f.name} is missing: install modeseek again" for f in folders if not f.is_dir()]
+    return "shipped models: " + ", ".join(f.name for f in folders if f.is_dir()), absent

@@ -65,7 +65,9 @@ PRODUCT_SAMPLERS = {
         "modeseek.samplers.product.proximal:Proximal", "Gaussian posterior step on D: in distribution, biased", "T + 1"
     ),
     "gibbs": Method(
-        "modeseek.samplers.product.gibbs:Gibbs", "split Gibbs with an ancestral sampler: exact in the limit", "T + 1"
+        "modeseek.samplers.product.gibbs:Gibbs",
+        "split Gibbs with an ancestral sampler: exact in the limit",
+        "T + 1, at least 2 a sweep",
     ),
 }
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from modeseek.config import ImageConfig, Settings, from_yaml, product_options, resolve, to_yaml
 from modeseek.denoisers.base import check_level
 from modeseek.distillation import Progress, Step, distill
-from modeseek.errors import RunError, UsageError
+from modeseek.errors import NonFiniteError, RunError, UsageError
 from modeseek.estimators import MSD, SDS, Estimator
 from modeseek.generators import Encoded, ImageMLP, Latents, Pixels
 from modeseek.methods import PRODUCT_SAMPLERS
@@ -46,6 +46,10 @@ def _device(name: str) -> torch.device:
         raise UsageError(f"device must be one that torch knows, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device must be present; torch sees no CUDA device for {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device must be present; torch sees {torch.cuda.device_count()} CUDA device(s), got {name!r}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"device must be present; torch sees no MPS device for {name!r}")
     return device
 
 
@@ -63,7 +67,9 @@ def build_estimator(config: ImageConfig, prior: LatentPrior) -> Estimator:
     sampler = PRODUCT_SAMPLERS[settings.sampler].load()
     built = sampler.build(prior.grid(settings.sample_steps), product_options(config), prior.denoiser)
     built.check(settings.bandwidth_end)
-    bandwidth = Bandwidth(settings.bandwidth_start, settings.bandwidth_end, settings.steps, settings.bandwidth_shape)
+    # the last target is drawn at the end of the schedule
+    length = settings.last_target + 1
+    bandwidth = Bandwidth(settings.bandwidth_start, settings.bandwidth_end, length, settings.bandwidth_shape)
     return MSD(guided, built, bandwidth, n_samples=config.n_samples)
 
 
@@ -85,7 +91,7 @@ def build_generator(config: ImageConfig, prior: LatentPrior) -> nn.Module:
             layers=config.mlp_layers,
         )
         if start is not None:
-            fit(generator, start)
+            fit(generator.to(prior.device), start.to(prior.device))
     elif config.generator == "pixels":
         generator = Pixels(0.5 + 0.05 * streams.normal((len(streams), 3, size, size)) if start is None else start)
     else:
@@ -142,6 +148,7 @@ class TextToImage:
     estimator: Estimator
     optimiser: torch.optim.Optimizer
     progress: Progress = field(default_factory=Progress)
+    _began: tuple[float, int] = (0.0, 0)  # clock and evaluations when this process took the run up
 
     @classmethod
     def start(cls, config: ImageConfig) -> TextToImage:
@@ -169,8 +176,9 @@ class TextToImage:
         """
         run = Run.open(path)
         config = resolve(from_yaml(run.config(), str(path / "config.yaml")))
-        self = cls._assemble(config, run, *cls._build(config))
         found = run.load()
+        # a checkpoint has what the picture to start from gave
+        self = cls._assemble(config, run, *cls._build(dataclasses.replace(config, init=None) if found else config))
         if found is not None:
             self._restore(*found)
         run.cut_back(self.progress.step)
@@ -181,6 +189,8 @@ class TextToImage:
         if config.threads:
             torch.set_num_threads(config.threads)
         prior = build_prior(config)
+        if prior.device.type == "cuda":  # else the same run gives other bits
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         return prior, build_generator(config, prior), build_estimator(config, prior)
 
     @classmethod
@@ -200,11 +210,12 @@ class TextToImage:
     def seconds_per_evaluation(self) -> float:
         """Measured now: one network call for the whole batch, after one to warm up."""
         cond = self.prior.encode_prompt(self.config.prompts)
-        z = torch.zeros(len(cond), *self.prior.latent_shape, device=self.prior.device)
+        side = (self.config.size or self.prior.image_size) // self.prior.factor
+        z = torch.zeros(len(cond), self.prior.latent_shape[0], side, side, device=self.prior.device)
         for _ in range(2):
             began = time.perf_counter()
             with torch.no_grad():
-                self.prior.denoiser(z, 1.0, cond)
+                float(self.prior.denoiser(z, 1.0, cond).sum())  # waits for the device
         return time.perf_counter() - began
 
     # -- the run --------------------------------------------------------------------------------------------------
@@ -213,6 +224,7 @@ class TextToImage:
         """Run to the end, or until Ctrl-C, or for ``stop_after`` steps; save; tell whether the end was reached."""
         config, settings, last = self.config, self.settings, time.perf_counter()
         first = self.progress.step
+        self._began = last, self.progress.nfe
         if first == 0:
             self._keep_picture()
         finished = first >= settings.steps
@@ -226,17 +238,22 @@ class TextToImage:
                 return interrupted() or (stop_after is not None and step.index + 1 - first >= stop_after)
 
             if not finished:
-                distill(
-                    self._latent_generator(),
-                    self.estimator,
-                    self.prior.encode_prompt(config.prompts),
-                    steps=settings.steps,
-                    rng=Streams.for_batch(config.seed, len(config.prompts)),
-                    optimiser=self.optimiser,
-                    refresh_every=settings.refresh_every,
-                    progress=self.progress,
-                    callback=after,
-                )
+                try:
+                    distill(
+                        self._latent_generator(),
+                        self.estimator,
+                        self.prior.encode_prompt(config.prompts),
+                        steps=settings.steps,
+                        rng=Streams.for_batch(config.seed, len(config.prompts)),
+                        optimiser=self.optimiser,
+                        refresh_every=settings.refresh_every,
+                        progress=self.progress,
+                        callback=after,
+                    )
+                except NonFiniteError as error:
+                    if self.progress.step:
+                        self._save()
+                    raise NonFiniteError(f"{error}; the state before it is in {self.run.path}") from error
                 self._save()
         if self.progress.step < settings.steps:
             return False
@@ -264,8 +281,8 @@ class TextToImage:
             }
         )
         if bar is not None:
-            rate = step.estimate.nfe / max(seconds, 1e-9)
-            postfix = {"nfe/s": f"{rate:.0f}"} if step.estimate.nfe else {}
+            spent = time.perf_counter() - self._began[0]
+            postfix = {"nfe/s": f"{(step.progress.nfe - self._began[1]) / max(spent, 1e-9):.0f}"}
             if "bandwidth" in info:
                 postfix["bandwidth"] = f"{info['bandwidth']:.3g}"
             bar.set_postfix(postfix, refresh=False)
@@ -284,7 +301,12 @@ class TextToImage:
             tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
         if self.progress.target is not None:
             tensors["target"] = self.progress.target
-        state = {"nfe": self.progress.nfe, "info": self.progress.info, "threads": torch.get_num_threads()}
+        state = {
+            "nfe": self.progress.nfe,
+            "info": self.progress.info,
+            "threads": torch.get_num_threads(),
+            "prior": self.prior.fingerprint,
+        }
         self.run.save(self.progress.step, tensors, state)
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -300,6 +322,8 @@ class TextToImage:
                 raise ValueError("the optimiser's state is not that of these parameters")
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+            if state["prior"] != self.prior.fingerprint:
+                raise ValueError(f"{self.prior.name} has other weights than the run began with")
             target, info, threads = tensors["target"].to(device), dict(state["info"]), int(state["threads"])
             self.progress = Progress(int(state["step"]), int(state["nfe"]), target, info)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -316,18 +340,25 @@ class TextToImage:
 
     def _finish(self) -> None:
         images, path = self.images(), self.run.path
+        write_atomic(path / "final.png", png(sheet(images)))
         if len(images) > 1:
             for i, (prompt, image) in enumerate(zip(self.config.prompts, images)):
                 write_atomic(path / f"final-{i:02d}-{slug(prompt)}.png", png(image))
         if isinstance(self.picture, ImageMLP):
             with torch.no_grad():
-                large = self.picture.at(4 * images.shape[-1])
-            write_atomic(path / "final-large.png", png(sheet(large)))
+                large = sheet(self.picture.at(4 * images.shape[-1]))
         else:
-            write_atomic(path / "final-large.png", png(enlarge(sheet(images), 4)))
-        data, suffix = animation(self.run.pictures())
+            large = enlarge(sheet(images), 4)
+        write_atomic(path / "final-large.png", png(large))
+        data, suffix = animation(_thinned(self.run.pictures()))
         write_atomic(path / f"evolution{suffix}", data)
-        write_atomic(path / "final.png", png(sheet(images)))
+
+
+def _thinned(pictures: list[Path], most: int = 100) -> list[Path]:
+    """At most ``most`` pictures, evenly, the first and the last among them: an animation is made in memory."""
+    if len(pictures) <= most:
+        return pictures
+    return [pictures[round(k * (len(pictures) - 1) / (most - 1))] for k in range(most)]
 
 
 def peak_memory() -> float:

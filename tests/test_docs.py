@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
-from modeseek.shipped import POCKET
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -19,7 +18,6 @@ BLOCKS = [
 ]
 
 
-@pytest.mark.skipif(not POCKET.is_dir(), reason="the shipped model is not there")
 @pytest.mark.parametrize("code", BLOCKS)
 def test_python_in_the_docs_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

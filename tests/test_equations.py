@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ID = re.compile(r"\b(?:MSD-\d+|(?:SIGMA|MIX|SDS|DDIM|HEUN|PROX|GIBBS|CFG|FD|KD)-\d)\b")  # DDIM-32 is a sampler of 32 steps
+ID = re.compile(
+    r"\b(?:MSD-\d+|(?:SIGMA|MIX|SDS|DDIM|HEUN|PROX|GIBBS|CFG|FD|KD)-\d)\b"
+)  # DDIM-32 is a sampler of 32 steps
 PAGE = (ROOT / "docs" / "equations.md").read_text()
 ROWS = {
     cells[0]: cells[1:]

@@ -153,7 +153,7 @@ def caption_table(pictures: list[Picture]) -> tuple[list[str], Tensor]:
 def open_tokenizer(folder: Path, texts: list[str]) -> CLIPTokenizer:
     """The tokenizer in ``folder``, trained if there is none.
 
-    A resumed run must find the one it began with: training breaks ties between merges differently each time.
+    A resumed run must find the one it began with, whatever the version of the library.
     """
     if (folder / "vocab.json").is_file():
         opened: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -235,6 +235,7 @@ def main() -> None:
     model = cast(CLIPModel, trained)
     model.half().save_pretrained(args.out / "clip", safe_serialization=True)
     (args.out / "clip" / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2) + "\n")
+    (args.out / "clip" / "names.txt").write_text("\n".join(p.name for p in pictures) + "\n", encoding="utf-8")
     # measured as shipped: half precision on disk, float32 in use
     figures = measure(model.float(), x, tokens[rows[:, 0]], args.seed)
     run = {"steps": args.steps, "batch": args.batch, "lr": args.lr, "seed": args.seed}

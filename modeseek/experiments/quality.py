@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from modeseek.config import ImageConfig, Settings
+from modeseek.config import ImageConfig, Settings, resolve, to_yaml
 from modeseek.distillation import distill
 from modeseek.generators import Encoded
 from modeseek.metrics import PCA, ImageText, frechet_distance, kernel_distance
@@ -98,6 +100,11 @@ def distilled(prior: LatentPrior, config: ImageConfig) -> tuple[Tensor, int]:
         return picture(), progress.nfe
 
 
+def mark(prior: LatentPrior, config: ImageConfig) -> str:
+    """Tells the pictures of one model and configuration from those of another."""
+    return hashlib.sha256((prior.fingerprint + to_yaml(resolve(config))).encode()).hexdigest()[:12]
+
+
 def planned_nfe(prior: LatentPrior, config: ImageConfig) -> int:
     """Evaluations per picture of a configuration."""
     settings, estimator = Settings.of(config), build_estimator(config, prior)
@@ -139,12 +146,11 @@ def _interval(values: list[float]) -> list[float]:
     )
 
 
-def _stored(path: Path, make: object) -> Tensor:
-    """A picture set as 8-bit PNG sheets would hold it: made once, kept as safetensors."""
+def _stored(path: Path, make: Callable[[], Tensor]) -> Tensor:
+    """A picture set in 8 bits: made once, kept as safetensors."""
     from safetensors.torch import load_file, save
 
     if not path.is_file():
-        assert callable(make)
         began = time.perf_counter()
         images = (make().clamp(0, 1) * 255).round().to(torch.uint8)
         write_atomic(path, save({"images": images.contiguous()}))
@@ -171,12 +177,16 @@ def main() -> None:
         if args.only in (None, name.lower()):
             for seed in range(*args.seeds):
                 one = dataclasses.replace(config, seed=seed)
-                path = args.out / f"{name.lower()}-{seed}.safetensors"
+                path = args.out / f"{name.lower()}-{mark(prior, one)}.safetensors"
                 sets[name].append(_stored(path, lambda one=one: distilled(prior, one)[0]))
     if args.only in ("msd", "sds"):
         return
-    reference = _stored(args.out / "ddim.safetensors", lambda: ddim_set(prior, REFERENCE_SEED, guidance))
-    floor = _stored(args.out / "ddim-floor.safetensors", lambda: ddim_set(prior, FLOOR_SEED, guidance))
+    reference = _stored(
+        args.out / f"ddim-{mark(prior, msd)}.safetensors", lambda: ddim_set(prior, REFERENCE_SEED, guidance)
+    )
+    floor = _stored(
+        args.out / f"ddim-floor-{mark(prior, msd)}.safetensors", lambda: ddim_set(prior, FLOOR_SEED, guidance)
+    )
     if args.only == "ddim":
         return
     clip = ImageText.open()

@@ -61,11 +61,12 @@ class ImageMLP(nn.Module):
 
     def forward(self) -> Tensor:
         """Images (B, 3, size, size) in (0, 1)."""
-        return self._colours(self.coordinates)
+        return self._picture(self._colours(self.coordinates))
 
     def at(self, size: int) -> Tensor:
-        """The same pictures at another resolution, (B, 3, size, size)."""
-        return self._colours(self._grid(size).to(self.coordinates))
+        """The same pictures at another resolution, (B, 3, size, size), in parts of 65536 points."""
+        parts = torch.split(self._grid(size).to(self.coordinates), 1 << 16)
+        return self._picture(torch.cat([self._colours(points) for points in parts], 1))
 
     def _colours(self, points: Tensor) -> Tensor:
         phase = 2 * math.pi * (points @ self.frequencies)
@@ -73,5 +74,9 @@ class ImageMLP(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
             h = torch.baddbmm(bias, h, weight)
             h = h.sigmoid() if i == len(self.weights) - 1 else h.relu()
-        side = math.isqrt(points.shape[0])
-        return h.transpose(1, 2).reshape(-1, 3, side, side)
+        return h
+
+    @staticmethod
+    def _picture(colours: Tensor) -> Tensor:
+        side = math.isqrt(colours.shape[1])
+        return colours.transpose(1, 2).reshape(-1, 3, side, side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -82,6 +83,13 @@ class LatentPrior:
         return self.denoiser.table
 
     @property
+    def fingerprint(self) -> str:
+        """Short hash of the UNet's first and last convolution: tells one set of weights from another."""
+        ends = (self.unet.conv_in.weight, self.unet.conv_out.weight)
+        digest = hashlib.sha256(b"".join(w.detach().float().cpu().numpy().tobytes() for w in ends))
+        return digest.hexdigest()[:16]
+
+    @property
     def device(self) -> torch.device:
         """Where it lives."""
         device: torch.device = self.unet.device
@@ -142,7 +150,7 @@ class LatentPrior:
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % self.factor or image.shape[3] % self.factor:
             raise UsageError(f"an image must be (B, 3, H, W), sides multiples of {self.factor}, got {(*image.shape,)}")
-        posterior = self.vae.encode((2 * image - 1).to(self.vae.dtype)).latent_dist
+        posterior = self.vae.encode((2 * image - 1).to(self.device, self.vae.dtype)).latent_dist
         mean: Tensor = posterior.mean.to(image.dtype)
         if rng is not None:
             mean = mean + posterior.std.to(image.dtype) * normal(rng, mean)
@@ -151,7 +159,7 @@ class LatentPrior:
     @torch.no_grad()
     def decode(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1], float32, of latents (B, C, h, w)."""
-        latent = (x / float(self.vae.config.scaling_factor) + self._shift()).to(self.vae.dtype)
+        latent = (x / float(self.vae.config.scaling_factor) + self._shift()).to(self.device, self.vae.dtype)
         image: Tensor = self.vae.decode(latent).sample.float()
         return (0.5 * image + 0.5).clamp(0, 1)
 
@@ -238,6 +246,8 @@ def open_prior(
     if absent:
         raise PriorError(f"a Stable Diffusion pipeline must have {', '.join(PARTS)}; {name} lacks {', '.join(absent)}")
     parts = _load_parts(name, dtype or torch.float32)
+    if dtype == torch.float16:
+        parts["vae"].float()  # gradients of the size of the bandwidth underflow on their way through it
     for part in ("unet", "vae", "text_encoder"):
         parts[part].to(device or "cpu")
     return LatentPrior.from_parts(name, **parts)
@@ -247,6 +257,11 @@ def _from_pipeline(pipeline: Any, device: str | torch.device | None, dtype: torc
     kind = type(pipeline).__name__
     if kind not in LAYOUTS:
         raise PriorError(f"the pipeline must be one of {', '.join(LAYOUTS)}, got a {kind}")
+    absent = [part for part in PARTS if getattr(pipeline, part) is None]
+    if absent:
+        raise PriorError(
+            f"a Stable Diffusion pipeline must have {', '.join(PARTS)}; this one lacks {', '.join(absent)}"
+        )
     for part in ("unet", "vae", "text_encoder"):
         getattr(pipeline, part).to(device=device, dtype=dtype)
     return LatentPrior.from_parts(kind, **{part: getattr(pipeline, part) for part in PARTS})

@@ -9,8 +9,6 @@ from modeseek.errors import PriorError
 from modeseek.metrics import ImageText
 from modeseek.shipped import POCKET_CLIP
 
-pytestmark = pytest.mark.skipif(not POCKET_CLIP.is_dir(), reason="the shipped CLIP is not there")
-
 
 @pytest.fixture(scope="module")
 def clip() -> ImageText:
