@@ -69,8 +69,8 @@ Weights are float16 in safetensors files. All parts were trained from scratch.
 ## Training
 
 - autoencoder: {autoencoder_steps} steps; the 1601 pictures come back with a PSNR of {psnr:.1f} dB
-- denoiser and text encoder: {prior_steps} steps of {prior_batch} latents, learning rate {prior_lr:g},
-  weights averaged
+- denoiser and text encoder: {prior_steps} steps of {prior_batch} latents, Muon (AdamW for vectors, embeddings,
+  first and last layers), learning rate {prior_lr:g}, weights averaged{prior_note}
 - captions in training: the name (78 %), the subgroup (8 %), the group (4 %), nothing (10 %, for guidance)
 
 ## Evaluation
@@ -199,6 +199,7 @@ def pocket_card(out: Path, pocket: Path) -> str:
         prior_steps=prior["steps"],
         prior_batch=prior["batch"],
         prior_lr=prior["lr"],
+        prior_note=prior.get("note", ""),
         verdict="met" if evaluation["top1"] >= evaluation["goal"] else "MISSED",
         wrong_count=len(wrong),
         wrong="; ".join(wrong) or "none",
