@@ -157,14 +157,14 @@ class TextToImage:
         Raises:
             UsageError, PriorError, RunError: see the builders.
         """
-        config = _absolute(resolve(config))
+        config = resolve(config)
         if config.out is not None and config.out.exists() and not config.overwrite:
             raise RunError(
                 f"the run directory must not exist yet, but {config.out} does; choose another or --overwrite it"
             )
         out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-{config.method}")
         prior, picture, estimator = cls._build(config)
-        run = Run.create(out, to_yaml(dataclasses.replace(config, out=out)), overwrite=config.overwrite)
+        run = Run.create(out, to_yaml(_absolute(dataclasses.replace(config, out=out))), overwrite=config.overwrite)
         return cls._assemble(config, run, prior, picture, estimator)
 
     @classmethod

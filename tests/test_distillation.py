@@ -163,7 +163,9 @@ def test_steps_share_a_target(refresh_every: int, calls: int) -> None:
         assert step.estimate.nfe == (5 if fresh else 0)
         if not fresh:
             assert step.estimate.target is steps[step.index - 1].estimate.target
-            assert step.estimate.info == steps[step.index - 1].estimate.info
+            shift = float((step.estimate.target - step.view.image.detach()).square().mean().sqrt())
+            now = {"shift": shift, "relative_shift": shift / step.estimate.info["bandwidth"]}
+            assert step.estimate.info == {**steps[step.index - 1].estimate.info, **now}
         torch.testing.assert_close(step.estimate.grad, step.view.image.detach() - step.estimate.target)
 
 

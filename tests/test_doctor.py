@@ -43,7 +43,7 @@ def test_a_healthy_place(installed: dict[str, str | None]) -> None:
     assert f"threads: {torch.get_num_threads()} of" in text
     assert "devices: cpu" in text
     for folder in (POCKET, POCKET_CLIP):
-        assert f"{folder.name} {'present' if folder.is_dir() else 'missing'}" in text
+        assert folder.name in text
 
 
 @pytest.mark.parametrize("name", doctor.NEEDED)

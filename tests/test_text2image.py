@@ -114,7 +114,9 @@ def test_the_files_of_a_run(start: Start, tiny: Path, tmp_path: Path) -> None:
     assert all(row.keys() >= METRICS for row in rows)
     assert [row["nfe"] for row in rows] == [6, 6, 12, 12, 18, 18]  # 2 up and 2 down guided, every second step
     assert rows[0]["bandwidth"] == pytest.approx(20.0)
-    assert rows[4]["bandwidth"] == pytest.approx(20.0 * (0.1 / 20.0) ** 0.8)
+    assert rows[2]["bandwidth"] == rows[3]["bandwidth"] == pytest.approx((20.0 * 0.1) ** 0.5)
+    assert [row["bandwidth"] for row in rows[4:]] == [0.1, 0.1]
+    assert [row["converged"] for row in rows] == [False] * 4 + [True] * 2
     assert all(row["seconds"] > 0 and row["grad_norm"] > 0 for row in rows)
 
     final, large = Image.open(path / "final.png"), Image.open(path / "final-large.png")
@@ -172,7 +174,7 @@ def test_what_the_estimator_is_told(tiny: Path) -> None:
     assert (sds.first, sds.last, sds.weighting) == (100, 500, "uniform")
     msd = estimator(n_samples=3, bandwidth_shape="cosine", sampler="gibbs", sweeps=5, sample_steps=20, guidance=2.5)
     assert (msd.n_samples, msd.denoiser.guidance_scale) == (3, 2.5)
-    assert msd.bandwidth == Bandwidth(20.0, 0.1, 6, "cosine")
+    assert msd.bandwidth == Bandwidth(20.0, 0.1, 5, "cosine")  # its end at the last target, drawn at step 4
     assert (type(msd.sampler).__name__, msd.sampler.options.sweeps, len(msd.sampler.grid.sigmas)) == ("Gibbs", 5, 21)
     negative, empty = estimator(negative="ugly").denoiser.uncond, estimator().denoiser.uncond
     assert float((negative - empty).abs().max()) > 0.01

@@ -50,7 +50,8 @@ class UNetDenoiser:
             raise UsageError("cond must be encoded text; for unconditional, encode the empty prompt")
         check_level(self, sigma, "sigma")
         working = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
-        level = torch.as_tensor(sigma).to("cpu", torch.float64).clamp(min=self.sigma_min)
+        known = sigma.detach().cpu() if isinstance(sigma, Tensor) else torch.tensor(sigma, dtype=torch.float64)
+        level = known.double().clamp(min=self.sigma_min)
         t = self.table.timestep(level).expand(z.shape[0]).to(z.device, torch.float32)
         level = level.to(working.device, working.dtype)
         dtype = self.unet.dtype

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -83,11 +84,11 @@ def ddim_set(prior: LatentPrior, seed: int, guidance: float) -> Tensor:
     return torch.cat(images)
 
 
-def distilled(prior: LatentPrior, config: ImageConfig) -> tuple[Tensor, int]:
-    """Final pictures of one seed, (20, 3, H, W), and evaluations per picture."""
+def distilled(prior: LatentPrior, config: ImageConfig) -> Tensor:
+    """Final pictures of one seed, (20, 3, H, W)."""
     settings = Settings.of(config)
     picture = build_generator(config, prior)
-    progress = distill(
+    distill(
         Encoded(picture, prior.encode),
         build_estimator(config, prior),
         prior.encode_prompt(config.prompts),
@@ -97,7 +98,8 @@ def distilled(prior: LatentPrior, config: ImageConfig) -> tuple[Tensor, int]:
         refresh_every=settings.refresh_every,
     )
     with torch.no_grad():
-        return picture(), progress.nfe
+        images: Tensor = picture()
+    return images
 
 
 def mark(prior: LatentPrior, config: ImageConfig) -> str:
@@ -178,7 +180,7 @@ def main() -> None:
             for seed in range(*args.seeds):
                 one = dataclasses.replace(config, seed=seed)
                 path = args.out / f"{name.lower()}-{mark(prior, one)}.safetensors"
-                sets[name].append(_stored(path, lambda one=one: distilled(prior, one)[0]))
+                sets[name].append(_stored(path, partial(distilled, prior, one)))
     if args.only in ("msd", "sds"):
         return
     reference = _stored(
