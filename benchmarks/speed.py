@@ -111,7 +111,7 @@ import json, resource, sys
 from pathlib import Path
 from modeseek.config import ImageConfig
 from modeseek.text2image import TextToImage, peak_memory
-job = TextToImage.start(ImageConfig(("hamburger",), sample_steps=2, steps=400, out=Path(sys.argv[1])))
+job = TextToImage.start(ImageConfig(("hamburger",), sample_steps=2, steps=1000, out=Path(sys.argv[1])))
 peaks = []
 for _ in range(4):
     job.advance(stop_after=100)

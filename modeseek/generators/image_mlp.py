@@ -64,8 +64,8 @@ class ImageMLP(nn.Module):
         return self._picture(self._colours(self.coordinates))
 
     def at(self, size: int) -> Tensor:
-        """The same pictures at another resolution, (B, 3, size, size), in parts of 65536 points."""
-        parts = torch.split(self._grid(size).to(self.coordinates), 1 << 16)
+        """The same pictures at another resolution, (B, 3, size, size), in parts of 16384 points."""
+        parts = torch.split(self._grid(size).to(self.coordinates), 1 << 14)
         return self._picture(torch.cat([self._colours(points) for points in parts], 1))
 
     def _colours(self, points: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def test_the_rate_falls_at_the_end_only():
     rates = [learning_rate(k, peak=1.0, steps=1000) for k in range(1000)]
     assert rates[0] < 0.01
     assert all(r == 1.0 for r in rates[200:700])
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates[700:]))
     assert rates[-1] < 0.02
 
 
