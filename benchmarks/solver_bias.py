@@ -36,6 +36,7 @@ class Antithetic(Streams):
         """The first half of the rows, and their negatives."""
         draw = self._generators[0].standard_normal
         half = torch.from_numpy(draw((shape[0] // 2, *shape[1:]), np.float32))
+        half = half / half.square().mean(0, keepdim=True).sqrt()  # their variance is 1, not 1 within sampling error
         return torch.cat([half, -half])
 
 
