@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modeseek.errors import UsageError
+from modeseek.metrics.features import check_features
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
@@ -21,8 +21,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     Raises:
         UsageError: if the shapes do not fit or a set has fewer than two rows.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise UsageError(f"features must be (N, D) and (M, D) with N, M >= 2, got {(*a.shape,)} and {(*b.shape,)}")
+    check_features(a, b)
     a, b = a.double(), b.double()
     cov_a, cov_b = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(b.shape[1], -1)
     values, vectors = torch.linalg.eigh(cov_a)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from modeseek.errors import UsageError
+from modeseek.metrics.features import check_features
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
@@ -19,8 +19,7 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     Raises:
         UsageError: if the shapes do not fit or a set has fewer than two rows.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise UsageError(f"features must be (N, D) and (M, D) with N, M >= 2, got {(*a.shape,)} and {(*b.shape,)}")
+    check_features(a, b)
     a, b, n, m = a.double(), b.double(), len(a), len(b)
     k_aa, k_bb, k_ab = _kernel(a, a), _kernel(b, b), _kernel(a, b)
     within_a = (k_aa.sum() - k_aa.trace()) / (n * (n - 1))
