@@ -35,6 +35,12 @@ def test_measures_order_sets_by_their_distance(discs):
     assert b["dimensions"] == min(quality.DIMENSIONS, len(discs) - 1)
 
 
+def test_the_farther_of_two_sets_is_farther(discs):
+    noise = torch.randn(discs.shape, generator=torch.Generator().manual_seed(2))
+    low, high = quality.difference((discs + 0.3 * noise).clamp(0, 1), discs, discs, ImageText.open(), resamples=20)
+    assert 0 < low < high
+
+
 def test_prompts_are_names_of_the_data():
     assert set(quality.PROMPTS) <= set((POCKET_CLIP / "names.txt").read_text().splitlines())
     assert len(set(quality.PROMPTS)) == 20
