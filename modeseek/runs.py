@@ -70,10 +70,7 @@ class Run:
             RunError: if it exists and is not to be replaced, is no run (never replaced), or cannot be written.
         """
         if path.exists():
-            if not overwrite:
-                raise RunError(
-                    f"the run directory must not exist yet, but {path} does; choose another or --overwrite it"
-                )
+            refuse_existing(path, overwrite)
             if not path.is_dir() or (any(path.iterdir()) and not (path / CONFIG).is_file()):
                 raise RunError(f"only a run directory can be overwritten; {path} holds no {CONFIG}")
             with writing(path):
@@ -183,6 +180,16 @@ class Run:
 
 def _tensors(step: int) -> str:
     return f"checkpoint-{step:06d}.safetensors"
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse a run directory that is there already.
+
+    Raises:
+        RunError: unless it is to be overwritten.
+    """
+    if path.exists() and not overwrite:
+        raise RunError(f"the run directory must not exist yet, but {path} does; choose another or --overwrite it")
 
 
 def _step_of(line: str) -> float:

@@ -26,7 +26,7 @@ from modeseek.methods import PRODUCT_SAMPLERS
 from modeseek.pictures import animation, enlarge, png, read_picture, sheet
 from modeseek.priors import LatentPrior, open_prior
 from modeseek.randomness import Streams
-from modeseek.runs import Run, free_path, write_atomic
+from modeseek.runs import Run, free_path, refuse_existing, write_atomic
 from modeseek.schedules import Bandwidth
 from modeseek.shipped import POCKET
 
@@ -158,10 +158,8 @@ class TextToImage:
             UsageError, PriorError, RunError: see the builders.
         """
         config = resolve(config)
-        if config.out is not None and config.out.exists() and not config.overwrite:
-            raise RunError(
-                f"the run directory must not exist yet, but {config.out} does; choose another or --overwrite it"
-            )
+        if config.out is not None:
+            refuse_existing(config.out, config.overwrite)  # now, before a model is loaded for nothing
         out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-{config.method}")
         prior, picture, estimator = cls._build(config)
         run = Run.create(out, to_yaml(_absolute(dataclasses.replace(config, out=out))), overwrite=config.overwrite)

@@ -121,8 +121,7 @@ def measure(
     pca = PCA.fit(target, DIMENSIONS)
     a, b = pca(features), pca(target)
     prompts = list(PROMPTS) * (len(images) // len(PROMPTS))
-    generator = torch.Generator().manual_seed(0)
-    draws = [torch.randint(len(a), (len(a),), generator=generator) for _ in range(resamples)]
+    draws = _draws(len(a), resamples)
     # the sample is resampled, the reference kept: the interval is that of the method's pictures
     fd, kd = ([f(a[i], b) for i in draws] for f in (frechet_distance, _distinct_kernel_distance))
     return {
@@ -146,9 +145,13 @@ def difference(first: Tensor, second: Tensor, reference: Tensor, clip: ImageText
     target = clip.images(reference)
     pca = PCA.fit(target, DIMENSIONS)
     a, b, c = (pca(x) for x in (clip.images(first), clip.images(second), target))
+    return _interval([frechet_distance(a[i], c) - frechet_distance(b[i], c) for i in _draws(len(a), resamples)])
+
+
+def _draws(n: int, resamples: int) -> list[Tensor]:
+    """Indices of bootstrap resamples of n rows, the same at every call."""
     generator = torch.Generator().manual_seed(0)
-    draws = [torch.randint(len(a), (len(a),), generator=generator) for _ in range(resamples)]
-    return _interval([frechet_distance(a[i], c) - frechet_distance(b[i], c) for i in draws])
+    return [torch.randint(n, (n,), generator=generator) for _ in range(resamples)]
 
 
 def _distinct_kernel_distance(a: Tensor, b: Tensor) -> float:
