@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ class Streams:
     def __init__(self, seed: int, samples: Sequence[int | tuple[int, ...]] = (0,), step: int = 0) -> None:
         self.seed, self.step = seed, step
         self.samples = tuple(s if isinstance(s, tuple) else (s,) for s in samples)
-        self._generators = [np.random.Generator(np.random.Philox(key=_key(seed, step, *s))) for s in self.samples]
 
     @classmethod
     def for_batch(cls, seed: int, batch: int) -> Streams:
@@ -42,6 +42,11 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @cached_property
+    def _generators(self) -> list[np.random.Generator]:
+        """Made when something is drawn: a step without noise should not pay for a generator a sample."""
+        return [np.random.Generator(np.random.Philox(key=_key(self.seed, self.step, *s))) for s in self.samples]
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers, float32 on the CPU; ``shape[0]`` must be the number of samples."""
