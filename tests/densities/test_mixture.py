@@ -18,6 +18,7 @@ from closed_forms import (
 from scipy import integrate, stats
 
 from modeseek.densities import GaussianMixture
+from modeseek.densities import mixture as module
 from modeseek.errors import UsageError
 from modeseek.randomness import Streams
 
@@ -156,3 +157,102 @@ def test_weights_are_normalised():
 def test_refuses(means, covariances, weights, says):
     with pytest.raises(UsageError, match=says):
         GaussianMixture(t64(means), t64(covariances), t64(weights))
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 4.0])
+def test_hessian_is_the_second_derivative_of_log_prob(sigma):
+    """MIX-4: by autograd of torch.distributions' log density, and by differences of modeseek's own score."""
+    x, eye = t64(POINTS), 1e-5 * torch.eye(2, dtype=torch.float64)
+    expected = torch.stack([torch.autograd.functional.hessian(lambda y: log_density(y, sigma), row) for row in x])
+    hessian = mixture().hessian(x, sigma)
+    torch.testing.assert_close(hessian, expected, rtol=1e-9, atol=1e-9)
+    rows = [(mixture().score(x + e, sigma) - mixture().score(x - e, sigma)) / 2e-5 for e in eye]
+    torch.testing.assert_close(hessian, torch.stack(rows, 1), rtol=1e-6, atol=1e-6)
+
+
+def test_expansion_has_a_level_per_point_and_the_mean_precision():
+    """MIX-4, MIX-5: A = sum_k r_k S_k^-1, so that A^-1 times the score is the step to the mean shift's fixed point."""
+    x, sigma = t64(POINTS), t64([0.1, 0.2, 0.5, 1.0, 5.0])
+    found = mixture().expansion(x, sigma)
+    for i, level in enumerate(sigma):
+        smoothed = np.linalg.inv(COVARIANCES + float(level) ** 2 * np.eye(2))
+        joint = [
+            w * stats.multivariate_normal(m, np.linalg.inv(p)).pdf(POINTS[i])
+            for w, m, p in zip(WEIGHTS, MEANS, smoothed)
+        ]
+        r = np.array(joint) / np.sum(joint)
+        precision = np.einsum("k,kde->de", r, smoothed)
+        shifted = np.linalg.solve(precision, np.einsum("k,kde,ke->d", r, smoothed, MEANS))
+        np.testing.assert_allclose(found.precision[i], precision, rtol=1e-10)
+        step = torch.linalg.solve(found.precision[i], found.score[i])
+        np.testing.assert_allclose(x[i] + step, shifted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.log_prob, mixture().log_prob(x, sigma))
+    torch.testing.assert_close(found.score, mixture().score(x, sigma))
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+def test_chunks_change_nothing(monkeypatch, per_row):
+    """MIX-1, MIX-2, MIX-3, MIX-4: the batch in parts of two rows, and whole."""
+    m, x = mixture(), 0.5 * t64(POINTS).repeat(3, 1)
+    sigma = torch.linspace(0.1, 2.0, len(x), dtype=torch.float64) if per_row else 0.3
+    allowed = torch.arange(3 * len(x)).reshape(-1, 3) % 4 > 0
+    calls = [m.log_prob, m.score, m.hessian, m.posterior_mean, lambda x, s: m.posterior_mean(x, s, allowed)]
+    whole = [call(x, sigma) for call in calls]
+    monkeypatch.setattr(module, "CHUNK_BYTES", 2 * 3 * 2 * 8)
+    for call, expected in zip(calls, whole):
+        torch.testing.assert_close(call(x, sigma), expected, rtol=1e-13, atol=1e-13)
+    assert m.log_prob(x[:1], t64([0.1, 0.2, 0.3, 0.4, 0.5])).shape == (5,), "one point at five levels"
+    assert m.score(x[:0], 0.3).shape == (0, 2)
+
+
+def test_memory_does_not_grow_with_the_batch(monkeypatch):
+    """MIX-1: no part is larger than a chunk."""
+    rows, components = [], GaussianMixture._components
+    monkeypatch.setattr(GaussianMixture, "_components", lambda s, x, *a: rows.append(len(x)) or components(s, x, *a))
+    mixture().log_prob(torch.zeros(200_000, 2, dtype=torch.float64), 0.1)
+    assert len(rows) > 1
+    assert max(rows) * 3 * 2 * 8 <= module.CHUNK_BYTES
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.02, 1.0])
+def test_float32_agrees_with_float64(sigma):
+    """MIX-1, MIX-2, MIX-3, MIX-4: log density to 1e-5, the rest to 1e-4 of its largest entry."""
+    x, exact, single = t64(POINTS), mixture(), mixture(torch.float32)
+    torch.testing.assert_close(
+        single.log_prob(x.float(), sigma).double(), exact.log_prob(x, sigma), rtol=1e-5, atol=1e-5
+    )
+    for name in ("score", "hessian", "posterior_mean"):
+        expected = getattr(exact, name)(x, sigma)
+        got = getattr(single, name)(x.float(), sigma).double()
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_million_away_everything_points_home(dtype):
+    """MIX-1, MIX-2, MIX-3."""
+    x = torch.tensor([[1e6, 0.0], [-6e5, 8e5]], dtype=dtype)
+    for sigma in (0.0, 0.02, 1.0):
+        assert mixture(dtype).log_prob(x, sigma).isfinite().all()
+        score, mean = mixture(dtype).score(x, sigma), mixture(dtype).posterior_mean(x, sigma)
+        assert (torch.cosine_similarity(score, -x) > 0.5).all()  # the covariances turn it, a round one does not
+        assert (mean.norm(dim=-1) <= 1.01 * x.norm(dim=-1)).all()
+    round_one = GaussianMixture.isotropic(t64(MEANS).to(dtype), 0.1)
+    assert (torch.cosine_similarity(round_one.score(x, 0.02), -x) > 1 - 1e-5).all()
+
+
+@pytest.mark.parametrize("covariance", [np.zeros((2, 2)), np.array([[0.36, 0.48], [0.48, 0.64]])])
+def test_no_width_needs_noise(covariance):
+    """MIX-1: a point mass, or a Gaussian on a line, has no density at sigma 0; at any other it has."""
+    m = GaussianMixture(t64(MEANS), t64(np.stack([COVARIANCES[0], COVARIANCES[1], covariance])))
+    for call in (m.log_prob, m.score, m.hessian, m.posterior_mean):
+        with pytest.raises(UsageError, match="point mass"):
+            call(t64(POINTS), 0.0)
+        with pytest.raises(UsageError, match="point mass"):
+            call(t64(POINTS), t64([1.0, 1.0, 0.0, 1.0, 1.0]))
+        assert call(t64(POINTS), 1e-3).isfinite().all()
+
+
+def test_not_a_number_is_refused():
+    for broken in ([np.nan, 0.0], [np.inf, 0.0]):
+        with pytest.raises(UsageError, match="finite"):
+            GaussianMixture(t64([broken, [0.0, 0.0]]), t64(COVARIANCES[:2]))
