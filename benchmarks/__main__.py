@@ -8,14 +8,14 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import speed
+from benchmarks import ideal, speed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the page there as well")
     args = parser.parse_args()
-    rows = [measure() for measure in speed.MEASURES]
+    rows = [measure() for measure in (*speed.MEASURES, *ideal.MEASURES)]
     lines = ["| what | measured | expected | met |", "|---|---|---|---|"]
     lines += [f"| {r.what} | {r.measured} | {r.expected} | {'yes' if r.met else '**no**'} |" for r in rows]
     table = "\n".join(lines) + "\n"

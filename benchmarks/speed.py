@@ -54,19 +54,19 @@ def help_page() -> Row:
 
 def bare(job: TextToImage, steps: int) -> None:
     """The same network, autoencoder, picture and optimiser calls with nothing around them."""
-    estimator = job.estimator
+    estimator = job.job.estimator
     assert isinstance(estimator, MSD)
     cond = job.prior.encode_prompt(job.config.prompts)
     rng = Streams.for_batch(job.config.seed, len(job.config.prompts))
     target = None
     for step in range(steps):
-        job.optimiser.zero_grad(set_to_none=True)
+        job.job.optimiser.zero_grad(set_to_none=True)
         x = job.prior.encode(job.picture())
         if target is None or step % job.settings.refresh_every == 0:
             with torch.no_grad():
                 target = estimator.sampler(estimator.denoiser, x.detach(), estimator.at(step), cond, rng=rng.at(step))
         x.backward(gradient=x.detach() - target)
-        job.optimiser.step()
+        job.job.optimiser.step()
 
 
 def loop(steps: int = 48) -> Row:
@@ -82,7 +82,7 @@ def loop(steps: int = 48) -> Row:
             began = time.perf_counter()
             bare(jobs[1], steps)
             middle = time.perf_counter()
-            jobs[0].progress = type(jobs[0].progress)()
+            jobs[0].job.progress = type(jobs[0].progress)()
             jobs[0].advance(stop_after=steps)
             ratios.append((time.perf_counter() - middle) / (middle - began))
     ratio = statistics.median(ratios)
