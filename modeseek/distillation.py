@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modeseek.denoisers.base import Cond
 from modeseek.errors import NonFiniteError, UsageError
-from modeseek.estimators.base import Estimate, Estimator, Info
+from modeseek.estimators.base import Estimate, Estimator, Info, Trains
 from modeseek.generators.base import View, render
 from modeseek.randomness import Streams
 
@@ -43,6 +43,7 @@ class Step:
         estimate: gradient and target; its nfe is 0 where an older target was used again.
         grad_norm: of the parameters' gradient.
         progress: after the step.
+        fitted: numbers from an estimator that trains something of its own.
     """
 
     index: int
@@ -50,6 +51,7 @@ class Step:
     estimate: Estimate
     grad_norm: float
     progress: Progress
+    fitted: Info = field(default_factory=dict)
 
 
 def distill(
@@ -69,7 +71,8 @@ def distill(
 
     Args:
         generator: renders x, (B, *event); see ``modeseek.generators``. For a latent model, wrap it in ``Encoded``.
-        estimator: for example ``MSD``.
+        estimator: for example ``MSD``. One that trains something of its own (``Trains``) learns from every rendering,
+            with numbers that are independent of those of the gradient.
         cond: condition of B rows or one, or a function from the view's camera to it.
         steps: optimiser steps in all, those of ``progress`` included.
         rng: one stream per sample.
@@ -84,7 +87,8 @@ def distill(
 
     Raises:
         UsageError: if steps or refresh_every is below 1, or what is rendered depends on no parameter.
-        NonFiniteError: if a gradient is not finite, naming step and parameter; the parameters are left as they were.
+        NonFiniteError: if a gradient or what the estimator trains is not finite, naming step and parameter; the
+            generator's parameters are left as they were.
     """
     if steps < 1 or refresh_every < 1:
         raise UsageError(f"steps and refresh_every must be at least 1, got {steps} and {refresh_every}")
@@ -102,19 +106,33 @@ def distill(
         x = view.image
         if not x.requires_grad:
             raise UsageError("the generator's output must depend on parameters that require a gradient")
-        if at.target is None or at.step % refresh_every == 0:
-            estimate = estimator(x, cond(view.camera) if callable(cond) else cond, rng=streams, step=at.step)
+        fresh = at.target is None or at.step % refresh_every == 0
+        wanted = _condition(cond, view.camera) if fresh or isinstance(estimator, Trains) else None
+        if at.target is None or fresh:
+            estimate = estimator(x, wanted, rng=streams, step=at.step)
             at.target, at.info = estimate.target, estimate.info
         else:
             estimate = Estimate(x, at.target, 0, _moved(at.info, x, at.target))
         torch.autograd.backward(x, estimate.grad)  # estimate.loss.backward(), without computing the loss
         grad_norm = _grad_norm(generator, at.step)
+        fitted: Info = {}
+        if isinstance(estimator, Trains):  # before the parameters move, so that an error leaves them with their step
+            fitted = estimator.fit(x.detach(), wanted, rng=rng.at(fit_step(at.step)), step=at.step)
         optimiser.step()
         at.step, at.nfe = at.step + 1, at.nfe + estimate.nfe
-        done = Step(at.step - 1, view, estimate, grad_norm, at)
+        done = Step(at.step - 1, view, estimate, grad_norm, at, fitted)
         if callback is not None and callback(done):
             break
     return at
+
+
+def fit_step(step: int) -> int:
+    """The streams' step for what an estimator trains at ``step``: -2, -3, ...; no gradient draws from below 0."""
+    return -2 - step  # -1 is that of initial weights
+
+
+def _condition(cond: Cond | Callable[[Any], Cond], camera: Any) -> Cond:
+    return cond(camera) if callable(cond) else cond
 
 
 def _moved(info: Info, x: Tensor, target: Tensor) -> Info:

@@ -32,6 +32,16 @@ class Method:
 
 ESTIMATORS = {
     "sds": Method("modeseek.estimators.sds:SDS", "score distillation: predicted noise minus drawn noise", "1"),
+    "vsd": Method(
+        "modeseek.estimators.vsd:VSD",
+        "variational score distillation: predicted noise minus that of the renderings' own density",
+        "2",
+    ),
+    "sdi": Method(
+        "modeseek.estimators.sdi:SDI",
+        "score distillation via inversion: x minus its denoised inversion",
+        "n t + 2",
+    ),
     "msd": Method(
         "modeseek.estimators.msd:MSD", "mean-shift distillation: x minus a sample of the product density", "T"
     ),
@@ -71,7 +81,8 @@ PRODUCT_SAMPLERS = {
     ),
 }
 
-EstimatorName = Literal["sds", "msd"]
+EstimatorName = Literal["sds", "vsd", "sdi", "msd"]
+ImageMethod = Literal["sds", "sdi", "msd"]  # those that `modeseek image` takes
 ProductSamplerName = Literal[
     "posterior_mean", "exact", "summed", "exponential", "exponential_inverted", "proximal", "gibbs"
 ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modeseek.denoisers import MixtureDenoiser
 from modeseek.densities import GaussianMixture
-from modeseek.distillation import Progress, Step, distill
+from modeseek.distillation import Progress, Step, distill, fit_step
 from modeseek.errors import NonFiniteError, UsageError
 from modeseek.estimators import MSD, Estimate
 from modeseek.generators import ImageMLP, Points, View
@@ -234,6 +234,90 @@ def test_a_condition_that_is_a_tensor_is_handed_on() -> None:
     recording, cond = Recording(), torch.ones(1, 2, dtype=torch.float64)
     distill(Turning(), recording, cond, steps=2, rng=Streams(0))
     assert all(c is cond for c in recording.conds)
+
+
+# -- an estimator that trains something of its own ---------------------------------------------------------------------
+
+
+class Learning(Recording):
+    """Notes what it is trained with; its state is the number of times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[Tensor] = []
+        self.fitted: list[tuple[Tensor, Any, Tensor, int]] = []
+
+    def __call__(self, x: Tensor, cond: Any = None, *, rng: Rng, step: int = 0) -> Estimate:
+        self.drawn.append(normal(rng, x))
+        return super().__call__(x, cond, rng=rng, step=step)
+
+    def fit(self, x: Tensor, cond: Any = None, *, rng: Rng, step: int = 0) -> dict[str, float | bool]:
+        self.fitted.append((x.clone(), cond, normal(rng, x), step))
+        return {"fit_loss": float(step)}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"times": torch.tensor(len(self.fitted))}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        pass
+
+
+@pytest.mark.parametrize("refresh_every", [1, 3])
+def test_it_learns_from_every_rendering(refresh_every: int) -> None:
+    learning, steps, cond = Learning(), [], torch.ones(2, 2)
+    points = Points(torch.zeros(2, 2))
+    distill(points, learning, cond, steps=5, rng=Streams.for_batch(0, 2), refresh_every=refresh_every,
+            callback=steps.append)  # fmt: skip
+    assert [step for *_, step in learning.fitted] == [0, 1, 2, 3, 4]
+    assert all(torch.equal(x, s.view.image.detach()) for (x, *_), s in zip(learning.fitted, steps))
+    assert all(c is cond for _, c, *_ in learning.fitted)
+    assert not any(x.requires_grad for x, *_ in learning.fitted)
+    assert [s.fitted for s in steps] == [{"fit_loss": float(k)} for k in range(5)]
+
+
+def test_its_numbers_are_not_those_of_the_gradient() -> None:
+    learning = Learning()
+    distill(Points(torch.zeros(2, 2)), learning, torch.ones(2, 2), steps=5, rng=Streams.for_batch(0, 2))
+    numbers = torch.cat([*learning.drawn, *(n for _, _, n, _ in learning.fitted)]).flatten()
+    assert len(numbers.unique()) == 2 * 5 * 4
+    assert {fit_step(k) for k in range(5)}.isdisjoint(range(-1, 5))  # -1 draws initial weights
+    streams = Streams.for_batch(0, 2).at(fit_step(3))
+    assert torch.equal(learning.fitted[3][2], normal(streams, torch.zeros(2, 2)))
+
+
+def test_it_sees_the_cameras_condition_at_every_step() -> None:
+    learning, views = Learning(), []
+
+    def cond(camera: str) -> Tensor:
+        return torch.full((1, 2), 1.0 if camera == "front" else -1.0, dtype=torch.float64)
+
+    distill(Turning(), learning, cond, steps=12, rng=Streams(0), refresh_every=4,
+            callback=lambda step: views.append(step.view.camera))  # fmt: skip
+    assert set(views) == {"front", "back"}
+    assert [float(c[0, 0]) for _, c, *_ in learning.fitted] == [1.0 if v == "front" else -1.0 for v in views]
+    assert len(learning.conds) == 3
+
+
+def test_what_it_cannot_learn_leaves_the_parameters() -> None:
+    class Failing(Learning):
+        def fit(self, x: Tensor, cond: Any = None, *, rng: Rng, step: int = 0) -> dict[str, float | bool]:
+            if step == 2:
+                raise NonFiniteError(f"the auxiliary's loss must be finite, got nan at step {step}")
+            return {}
+
+    points, progress, seen = Points(torch.zeros(2, 2)), Progress(), []
+    with pytest.raises(NonFiniteError, match="at step 2"):
+        distill(points, Failing(), torch.ones(2, 2), steps=5, rng=Streams.for_batch(0, 2), progress=progress,
+                callback=lambda step: seen.append(points().detach().clone()))  # fmt: skip
+    assert progress.step == 2
+    assert torch.equal(points(), seen[-1])
+
+
+def test_one_that_trains_nothing_has_nothing_fitted() -> None:
+    steps: list[Step] = []
+    distill(Points(torch.zeros(2, 2)), Recording(), torch.ones(2, 2), steps=1, rng=Streams.for_batch(0, 2),
+            callback=steps.append)  # fmt: skip
+    assert steps[0].fitted == {}
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeseek.errors import UsageError
-from modeseek.schedules import Bandwidth, Shape
+from modeseek.schedules import Anneal, AnnealShape, Bandwidth, Shape
 
 SHAPES = get_args(Shape)
 
@@ -59,3 +59,43 @@ def test_converged_when_the_end_is_reached():
 def test_refuses(start, end, steps, shape, says):
     with pytest.raises(UsageError, match=says):
         Bandwidth(start, end, steps, shape)
+
+
+@pytest.mark.parametrize("shape", get_args(AnnealShape))
+@given(ends=st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted), steps=st.integers(1, 300))
+def test_a_time_falls_from_start_to_end_and_stays(shape, ends, steps):
+    """TIME-1."""
+    end, start = ends
+    time = Anneal(start, end, steps, shape)
+    values = [time(k) for k in range(-1, steps + 3)]
+    assert all(b <= a + 1e-12 for a, b in itertools.pairwise(values))
+    assert values[-4:] == [end] * 4
+    assert all(0 <= v <= 1 for v in values)
+    if steps > 1:
+        assert time(0) == time(-1) == pytest.approx(start)
+
+
+def test_shapes_of_a_time():
+    """TIME-1: SDI's own range, linear; HiFA's square root has done half the way after a quarter of the steps."""
+    linear, sqrt = (Anneal(0.98, 0.25, 5, shape) for shape in ("linear", "sqrt"))
+    assert [linear(k) for k in range(5)] == pytest.approx([0.98, 0.7975, 0.615, 0.4325, 0.25])
+    halves = [0.98 - 0.73 * math.sqrt(k / 4) for k in range(5)]
+    assert [sqrt(k) for k in range(5)] == pytest.approx(halves)
+    assert sqrt(1) == pytest.approx(0.615)
+    assert [linear.converged(k) for k in range(6)] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "steps", "shape", "says"),
+    [
+        (0.5, 0.6, 5, "linear", "0 <= end <= start <= 1"),
+        (1.1, 0.6, 5, "linear", "0 <= end <= start <= 1"),
+        (0.5, -0.1, 5, "linear", "0 <= end <= start <= 1"),
+        (math.nan, 0.1, 5, "linear", "0 <= end <= start <= 1"),
+        (0.5, 0.1, 0, "linear", "steps must be at least 1"),
+        (0.5, 0.1, 5, "cosine", "linear or sqrt"),
+    ],
+)
+def test_refuses_a_time(start, end, steps, shape, says):
+    with pytest.raises(UsageError, match=says):
+        Anneal(start, end, steps, shape)

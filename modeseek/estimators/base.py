@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -52,6 +52,27 @@ class Estimator(Protocol):
 
     def __call__(self, x: Tensor, cond: Cond = None, *, rng: Rng, step: int = 0) -> Estimate:
         """Estimate at x (B, *event) under a condition of B rows or one."""
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """An estimator that trains something of its own, as VSD does: the loop calls ``fit``, a checkpoint keeps its state.
+
+    Between two calls of ``fit`` it is as stateless as any other.
+    """
+
+    def fit(self, x: Tensor, cond: Cond = None, *, rng: Rng, step: int = 0) -> Info:
+        """Learn from renderings x (B, *event), once a step; returns numbers for the log."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that training has changed, as flat tensors."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Put it back.
+
+        Raises:
+            UsageError: if it is the state of something else.
+        """
 
 
 def checked(x: Tensor, target: Tensor, nfe: int, info: Info) -> Estimate:

@@ -52,11 +52,15 @@ class SDS:
         Raises:
             NonFiniteError: if the gradient of a sample is not finite.
         """
-        t = self.first + (uniform(rng, x.shape[0]) * (self.last - self.first + 1)).long()
-        sigma = self.table.sigma(t)
+        sigma = self.levels(rng, x.shape[0])
         grad = self.gradient(x.detach(), cond, normal(rng, x), sigma.to(x.device, x.dtype))
         info = {"sigma": float(sigma.mean()), "converged": False}
         return checked(x, x.detach() - grad, self.denoiser.cost(sigma), info)
+
+    def levels(self, rng: Rng, batch: int) -> Tensor:
+        """One level for each sample, (batch,), float64 on the CPU."""
+        t = self.first + (uniform(rng, batch) * (self.last - self.first + 1)).long()
+        return self.table.sigma(t)
 
     def gradient(self, x: Tensor, cond: Cond, eps: Tensor, sigma: Tensor) -> Tensor:
         """The deterministic core: the gradient (B, *event) for given noise (B, *event) and levels (B,)."""

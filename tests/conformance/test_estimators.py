@@ -13,11 +13,11 @@ from modeseek.denoisers import Counting, Denoiser, MixtureDenoiser
 from modeseek.errors import NonFiniteError, UsageError
 from modeseek.estimators import Estimator
 from modeseek.guidance import CFG, LimitedInterval
-from modeseek.methods import ESTIMATORS, EstimatorName
-from modeseek.noise import NoiseTable, karras_sigmas
+from modeseek.methods import ESTIMATORS, EstimatorName, ImageMethod
+from modeseek.noise import NoiseTable, Sigma, karras_sigmas
 from modeseek.randomness import Streams
 from modeseek.samplers.product import Exact, Grid
-from modeseek.schedules import Bandwidth
+from modeseek.schedules import Anneal, Bandwidth
 
 TABLE = NoiseTable.vp()
 GRID = Grid(karras_sigmas(12, 0.01, 4.0))
@@ -25,9 +25,42 @@ CLASSES, COND = torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1, 0, 1])
 X = t64(POINTS)
 B = len(POINTS)
 
+
+class Halved:
+    """An auxiliary of VSD that is the same for every batch: the particles themselves would tie the rows together.
+
+    It asks the estimator's own denoiser, so that its evaluations are seen.
+    """
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.inner, self.sigma_min, self.sigma_max = denoiser, denoiser.sigma_min, denoiser.sigma_max
+
+    def cost(self, sigma: Sigma) -> int:
+        return self.inner.cost(sigma)
+
+    def __call__(self, z: torch.Tensor, sigma: Sigma, cond: object = None) -> torch.Tensor:
+        return 0.5 * self.inner(z, sigma, cond)
+
+    def denoiser(self, x: torch.Tensor) -> Denoiser:
+        return self
+
+    def fit(self, x: torch.Tensor, cond: object, rng: object, step: int) -> dict[str, float | bool]:
+        return {}
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        pass
+
+
 # one way to build each, from the table's class and a denoiser; options replace the class's own arguments
 BUILDERS: dict[str, Callable[..., Estimator]] = {
     "sds": lambda kind, denoiser, **options: kind(denoiser, TABLE, **options),
+    "vsd": lambda kind, denoiser, **options: kind(denoiser, TABLE, Halved(denoiser), **options),
+    "sdi": lambda kind, denoiser, **options: kind(
+        denoiser, TABLE, **{"inverse": denoiser, "level": Anneal(0.9, 0.1, 10), **options}
+    ),
     "msd": lambda kind, denoiser, **options: kind(
         denoiser, Exact(GRID), **{"bandwidth": Bandwidth(1.0, 0.3, 10), "n_samples": 2, **options}
     ),
@@ -50,6 +83,7 @@ def build(name: str, denoiser: Denoiser | None = None, **options: object) -> Est
 def test_is_a_name_of_the_command_line(name):
     assert get_args(EstimatorName) == tuple(ESTIMATORS)
     assert set(BUILDERS) <= set(ESTIMATORS)
+    assert set(get_args(ImageMethod)) <= set(ESTIMATORS)
 
 
 def test_a_batch_of_one_equals_a_row(name):
