@@ -1,0 +1,57 @@
+"""A method's landscape in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from modeseek.landscape.field import Gradient, gradient_field, step
+from modeseek.landscape.minima import minima
+from modeseek.landscape.potential import integrate, refines, residual_limit
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """What a method descends, in the plane.
+
+    Attributes:
+        xs: (nx,) coordinates of the nodes.
+        ys: (ny,).
+        field: (nx, ny, 2), the method's gradient, downhill as an optimiser takes it: it points up the potential.
+        potential: (nx, ny), the function whose gradient is nearest to the field, of mean zero.
+        residual: share of the field that is no gradient, 0 to 1, with the grid's own second-order part.
+        residual_limit: the same without the grid's part; NaN unless both axes have 9, 13, 17, ... nodes.
+        minima: (M, 2), where the method comes to rest.
+    """
+
+    xs: Tensor
+    ys: Tensor
+    field: Tensor
+    potential: Tensor
+    residual: float
+    residual_limit: float
+    minima: Tensor
+
+
+def survey(gradient: Gradient, xs: Tensor, ys: Tensor, batch: int = 4096) -> Landscape:
+    """Evaluate a gradient on a grid, integrate it, find the minima. Equations LAND-1, LAND-2 and LAND-3.
+
+    For the mean shift, ``gradient = x - D(x; h)``, the potential is ``-h^2 log p_h`` up to a constant.
+
+    Args:
+        gradient: the descent direction at points (B, 2).
+        xs: (nx,) equidistant coordinates of the nodes, as ``axis`` gives them.
+        ys: (ny,).
+        batch: nodes in a call of the gradient.
+
+    Raises:
+        UsageError: if the axes are not equidistant, the gradient has a wrong shape or is zero everywhere.
+        NonFiniteError: if the gradient is NaN or infinite somewhere.
+    """
+    dx, dy = step(xs, "xs"), step(ys, "ys")
+    field = gradient_field(gradient, xs, ys, batch)
+    potential = integrate(field, dx, dy)
+    limit = residual_limit(field, dx, dy) if all(map(refines, field.shape[:2])) else float("nan")
+    rest = minima(potential.values, xs, ys)
+    return Landscape(xs, ys, field, potential.values, potential.residual, limit, rest)
