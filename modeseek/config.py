@@ -10,14 +10,15 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import tyro
 
 from modeseek.errors import UsageError
-from modeseek.methods import Clock, EstimatorName, ProductOptions, ProductSamplerName, Start, Weighting
+from modeseek.methods import Clock, ImageMethod, ProductOptions, ProductSamplerName, Start, Weighting
 from modeseek.schedules import Shape
 
+Config = TypeVar("Config")
 Preset = Literal["quick", "paper"]
 GeneratorName = Literal["mlp", "pixels", "latents"]
 DType = Literal["float32", "float16", "bfloat16"]
@@ -39,7 +40,7 @@ class ImageConfig:
     """Pipeline directory, hub id, or "pocket" for the shipped model."""
     preset: Preset | None = None
     """Where unset options come from: quick is the default for the shipped model, paper for any other."""
-    method: EstimatorName = "msd"
+    method: ImageMethod = "msd"
     """Gradient estimator."""
     sampler: ProductSamplerName | None = None
     """Product sampler of msd."""
@@ -82,15 +83,23 @@ class ImageConfig:
     sweeps: int = 8
     """Sweeps of gibbs."""
     max_eps: float | None = None
-    """Cap on the inversion's noise, in units of unit noise; inf is none."""
+    """Cap on an inversion's noise, in units of unit noise; inf is none."""
     printed_start: bool = False
     """Start exponential_inverted with the paper's printed mix."""
-    time_low: float = 0.02
+    time_low: float | None = None
     """sds draws timesteps from this fraction of the table"""
     time_high: float = 0.98
-    """to this."""
+    """to this; sdi falls from the second to the first."""
     weighting: Weighting = "sigma2"
     """Weight of sds over noise levels."""
+    inversion_steps: int = 10
+    """Steps of sdi's inversion at the largest level."""
+    inversion_guidance: float | None = None
+    """Guidance scale of sdi's inversion, usually negative."""
+    inversion_eta: float = 0.3
+    """Share of fresh noise in sdi's inversion: 0 is deterministic, 1 no inversion."""
+    inversion_start: float | None = None
+    """Noise level at which sdi takes the picture to be; the model's smallest if not given."""
     generator: GeneratorName = "mlp"
     """What is optimised: a coordinate network, pixels, or the latent itself."""
     size: int | None = None
@@ -124,8 +133,10 @@ def _check(c: ImageConfig) -> None:
     """Refuse what cannot run, before anything is loaded."""
     if not c.prompts or any(not p.strip() for p in c.prompts):
         raise UsageError(f"every prompt must hold at least one word, got {list(c.prompts)}")
+    if c.method not in get_args(ImageMethod):
+        raise UsageError(f"method must be one of {', '.join(get_args(ImageMethod))}, got {c.method!r}")
     counts: tuple[str, ...] = ("steps", "sample_steps", "refresh_every", "n_samples", "sweeps", "size")
-    counts += ("picture_every", "checkpoint_every", "mlp_features", "mlp_width", "mlp_layers")
+    counts += ("inversion_steps", "picture_every", "checkpoint_every", "mlp_features", "mlp_width", "mlp_layers")
     for name in counts:
         value = getattr(c, name)
         if value is not None and value < 1:
@@ -136,11 +147,17 @@ def _check(c: ImageConfig) -> None:
             raise UsageError(f"{name} must be positive and finite, got {value}")
     if c.max_eps is not None and not c.max_eps > 0:
         raise UsageError(f"max_eps must be positive, got {c.max_eps}")
-    if c.guidance is not None and not math.isfinite(c.guidance):
-        raise UsageError(f"guidance must be finite, got {c.guidance}")
+    for name in ("guidance", "inversion_guidance"):
+        value = getattr(c, name)
+        if value is not None and not math.isfinite(value):
+            raise UsageError(f"{name} must be finite, got {value}")
+    if not 0 <= c.inversion_eta <= 1:
+        raise UsageError(f"inversion_eta must be in [0, 1], got {c.inversion_eta}")
+    if c.inversion_start is not None and not 0 <= c.inversion_start < math.inf:
+        raise UsageError(f"inversion_start must be finite and at least 0, got {c.inversion_start}")
     if c.bandwidth_start is not None and c.bandwidth_end is not None and c.bandwidth_start < c.bandwidth_end:
         raise UsageError(f"bandwidth_start must be at least bandwidth_end, got {c.bandwidth_start} < {c.bandwidth_end}")
-    if not 0 <= c.time_low <= c.time_high <= 1:
+    if not 0 <= (0.0 if c.time_low is None else c.time_low) <= c.time_high <= 1:
         raise UsageError(f"0 <= time_low <= time_high <= 1 must hold, got {c.time_low} and {c.time_high}")
     if not 0 <= c.guidance_low < c.guidance_high:
         raise UsageError(f"0 <= guidance_low < guidance_high must hold, got {c.guidance_low} and {c.guidance_high}")
@@ -170,6 +187,8 @@ class Settings:
     kernel_low: float
     kernel_high: float
     max_eps: float
+    time_low: float
+    inversion_guidance: float
 
     @property
     def last_target(self) -> int:
@@ -180,7 +199,7 @@ class Settings:
     def of(cls, config: ImageConfig) -> Settings:
         """The preset's settings, with what the configuration says put in."""
         given = {f.name: getattr(config, f.name) for f in dataclasses.fields(cls)}
-        preset = (PRESETS if config.method == "msd" else SDS_PRESETS)[config.preset or default_preset(config)]
+        preset = METHOD_PRESETS[config.method][config.preset or default_preset(config)]
         return dataclasses.replace(preset, **{k: v for k, v in given.items() if v is not None})
 
 
@@ -199,6 +218,8 @@ PRESETS: dict[Preset, Settings] = {
         kernel_low=0.0,
         kernel_high=math.inf,
         max_eps=math.inf,
+        time_low=0.02,  # DreamFusion
+        inversion_guidance=-6.5,  # 1 - 7.5
     ),
     "quick": Settings(
         sampler="proximal",  # no inversion, no noise of its own: see docs/quality.md
@@ -214,6 +235,8 @@ PRESETS: dict[Preset, Settings] = {
         kernel_low=0.0,
         kernel_high=math.inf,
         max_eps=math.inf,
+        time_low=0.02,
+        inversion_guidance=-2.0,  # as far below 1 as the guidance is above
     ),
 }
 
@@ -223,6 +246,14 @@ SDS_PRESETS: dict[Preset, Settings] = {
     "paper": dataclasses.replace(PRESETS["paper"], refresh_every=1),
     "quick": dataclasses.replace(PRESETS["quick"], refresh_every=1, steps=360),
 }
+
+# time_low: Lukoianov et al.; quick: as many evaluations again
+SDI_PRESETS: dict[Preset, Settings] = {
+    "paper": dataclasses.replace(PRESETS["paper"], refresh_every=1, time_low=0.25),
+    "quick": dataclasses.replace(PRESETS["quick"], refresh_every=3, steps=126, time_low=0.25),
+}
+
+METHOD_PRESETS: dict[ImageMethod, dict[Preset, Settings]] = {"sds": SDS_PRESETS, "sdi": SDI_PRESETS, "msd": PRESETS}
 
 
 def default_preset(config: ImageConfig) -> Preset:
@@ -291,33 +322,42 @@ class SampleConfig:
             raise UsageError(f"eta must be in [0, 1], got {self.eta}")
 
 
-def to_yaml(config: ImageConfig) -> str:
+def to_yaml(config: Any) -> str:
     """A configuration as YAML, reloadable with ``from_yaml``."""
     import yaml
-    from pydantic import TypeAdapter
 
-    plain = TypeAdapter(ImageConfig).dump_python(config)
-    plain["prompts"] = list(plain["prompts"])
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}
+    plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    plain = {k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v for k, v in plain.items()}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def from_yaml(text: str, source: str) -> ImageConfig:
-    """A configuration from YAML.
+def mapping(text: str, source: str) -> dict[str, Any]:
+    """The options that YAML holds.
+
+    Raises:
+        UsageError: if it is no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{source} must be YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(loaded, dict):
+        raise UsageError(f"{source} must hold a mapping of options, got {type(loaded).__name__}")
+    return loaded
+
+
+def from_yaml(text: str, source: str, kind: type[Config]) -> Config:
+    """A configuration of a kind from YAML.
 
     Raises:
         UsageError: naming the key that is unknown or wrong, and ``source``.
     """
-    import yaml
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        loaded = yaml.safe_load(text)
-        if not isinstance(loaded, dict):
-            raise UsageError(f"{source} must hold a mapping of options, got {type(loaded).__name__}")
-        return TypeAdapter(ImageConfig).validate_python(loaded)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{source} must be YAML: {str(error).splitlines()[0]}") from error
+        return TypeAdapter(kind).validate_python(mapping(text, source))
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:  # from _check, which names the key itself

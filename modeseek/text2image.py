@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +15,17 @@ from torch import Tensor, nn
 
 from modeseek.config import ImageConfig, Settings, from_yaml, product_options, resolve, to_yaml
 from modeseek.denoisers.base import check_level
-from modeseek.distillation import Progress, Step, distill
-from modeseek.errors import NonFiniteError, RunError, UsageError
-from modeseek.estimators import MSD, SDS, Estimator
+from modeseek.distillation import Progress
+from modeseek.errors import UsageError
+from modeseek.estimators import MSD, SDI, SDS, Estimator
 from modeseek.generators import Encoded, ImageMLP, Latents, Pixels
+from modeseek.jobs import Job
 from modeseek.methods import PRODUCT_SAMPLERS
 from modeseek.pictures import animation, enlarge, png, read_picture, sheet
 from modeseek.priors import LatentPrior, open_prior
 from modeseek.randomness import Streams
 from modeseek.runs import Run, free_path, refuse_existing, write_atomic
-from modeseek.schedules import Bandwidth
+from modeseek.schedules import Anneal, Bandwidth
 from modeseek.shipped import POCKET
 
 INIT_STEP = -1  # the streams' step from which initial weights are drawn
@@ -59,16 +57,26 @@ def build_estimator(config: ImageConfig, prior: LatentPrior) -> Estimator:
     interval = (config.guidance_low, config.guidance_high)
     limited = None if interval == (0.0, float("inf")) else interval
     guided = prior.guided(settings.guidance, config.negative, interval=limited)
+    length = settings.last_target + 1  # the last target is drawn at the end of the schedule
     if config.method == "sds":
-        time_range = (config.time_low, config.time_high)
+        time_range = (settings.time_low, config.time_high)
         return SDS(guided, prior.table, time_range=time_range, weighting=config.weighting)
+    if config.method == "sdi":
+        return SDI(
+            guided,
+            prior.table,
+            inverse=prior.guided(settings.inversion_guidance, config.negative, interval=limited),
+            level=Anneal(config.time_high, settings.time_low, length),
+            inversion_steps=config.inversion_steps,
+            eta=config.inversion_eta,
+            sigma_start=config.inversion_start,
+            max_eps=settings.max_eps,
+        )
     if settings.sampler == "posterior_mean":
         check_level(prior.denoiser, settings.bandwidth_start, "bandwidth_start for posterior_mean")
     sampler = PRODUCT_SAMPLERS[settings.sampler].load()
     built = sampler.build(prior.grid(settings.sample_steps), product_options(config), prior.denoiser)
     built.check(settings.bandwidth_end)
-    # the last target is drawn at the end of the schedule
-    length = settings.last_target + 1
     bandwidth = Bandwidth(settings.bandwidth_start, settings.bandwidth_end, length, settings.bandwidth_shape)
     return MSD(guided, built, bandwidth, n_samples=config.n_samples)
 
@@ -132,23 +140,16 @@ class TextToImage:
     Attributes:
         config: resolved.
         settings: what it takes from its preset.
-        run: its directory.
         prior: the model.
         picture: the generator of images (of latents for ``generator: latents``).
-        estimator: the gradient.
-        optimiser: Adam over the picture's parameters.
-        progress: where the loop stands.
+        job: the loop and its directory.
     """
 
     config: ImageConfig
     settings: Settings
-    run: Run
     prior: LatentPrior
     picture: nn.Module
-    estimator: Estimator
-    optimiser: torch.optim.Optimizer
-    progress: Progress = field(default_factory=Progress)
-    _began: tuple[float, int] = (0.0, 0)  # clock and evaluations when this process took the run up
+    job: Job
 
     @classmethod
     def start(cls, config: ImageConfig) -> TextToImage:
@@ -173,13 +174,13 @@ class TextToImage:
             RunError: if the folder is no run or its checkpoint does not fit.
         """
         run = Run.open(path)
-        config = resolve(from_yaml(run.config(), str(path / "config.yaml")))
+        config = resolve(from_yaml(run.config(), str(path / "config.yaml"), ImageConfig))
         found = run.load()
         # a checkpoint has what the picture to start from gave
         self = cls._assemble(config, run, *cls._build(dataclasses.replace(config, init=None) if found else config))
         if found is not None:
-            self._restore(*found)
-        run.cut_back(self.progress.step)
+            self.job.restore(*found)
+        run.cut_back(self.job.progress.step)
         return self
 
     @staticmethod
@@ -195,65 +196,52 @@ class TextToImage:
     def _assemble(
         cls, config: ImageConfig, run: Run, prior: LatentPrior, picture: nn.Module, estimator: Estimator
     ) -> TextToImage:
-        settings = Settings.of(config)
-        optimiser = torch.optim.Adam(picture.parameters(), lr=settings.lr)
-        return cls(config, settings, run, prior, picture, estimator, optimiser)
+        settings, latent = Settings.of(config), config.generator == "latents"
+        job = Job(
+            run=run,
+            generator=picture,
+            rendered=picture if latent else Encoded(picture, prior.encode),
+            estimator=estimator,
+            optimiser=torch.optim.Adam(picture.parameters(), lr=settings.lr),
+            cond=prior.encode_prompt(config.prompts),
+            rng=Streams.for_batch(config.seed, len(config.prompts)),
+            steps=settings.steps,
+            refresh_every=settings.refresh_every,
+            keep_picture=lambda step: run.picture(step, png(sheet(self.images()))),
+            picture_every=config.picture_every,
+            checkpoint_every=config.checkpoint_every,
+            marks={"prior": prior.fingerprint},
+        )
+        self = cls(config, settings, prior, picture, job)
+        return self
 
-    # -- the plan -------------------------------------------------------------------------------------------------
+    @property
+    def run(self) -> Run:
+        """The directory."""
+        return self.job.run
+
+    @property
+    def progress(self) -> Progress:
+        """Where the loop stands."""
+        return self.job.progress
 
     def nfe(self) -> int:
         """Evaluations per picture that the whole run takes."""
-        return sum(self.estimator.nfe(step) for step in range(0, self.settings.steps, self.settings.refresh_every))
+        return self.job.nfe()
 
     def seconds_per_evaluation(self) -> float:
         """Measured now: one network call for the whole batch, after one to warm up."""
-        cond = self.prior.encode_prompt(self.config.prompts)
         side = (self.config.size or self.prior.image_size) // self.prior.factor
-        z = torch.zeros(len(cond), self.prior.latent_shape[0], side, side, device=self.prior.device)
+        z = torch.zeros(len(self.config.prompts), self.prior.latent_shape[0], side, side, device=self.prior.device)
         for _ in range(2):
             began = time.perf_counter()
             with torch.no_grad():
-                float(self.prior.denoiser(z, 1.0, cond).sum())  # waits for the device
+                float(self.prior.denoiser(z, 1.0, self.job.cond).sum())  # waits for the device
         return time.perf_counter() - began
-
-    # -- the run --------------------------------------------------------------------------------------------------
 
     def advance(self, *, bar: Any = None, stop_after: int | None = None) -> bool:
         """Run to the end, or until Ctrl-C, or for ``stop_after`` steps; save; tell whether the end was reached."""
-        config, settings, last = self.config, self.settings, time.perf_counter()
-        first = self.progress.step
-        self._began = last, self.progress.nfe
-        if first == 0:
-            self._keep_picture()
-        finished = first >= settings.steps
-        with _interruptible() as interrupted:
-
-            def after(step: Step) -> bool:
-                nonlocal last
-                now = time.perf_counter()
-                self._record(step, now - last, bar)
-                last = now
-                return interrupted() or (stop_after is not None and step.index + 1 - first >= stop_after)
-
-            if not finished:
-                try:
-                    distill(
-                        self._latent_generator(),
-                        self.estimator,
-                        self.prior.encode_prompt(config.prompts),
-                        steps=settings.steps,
-                        rng=Streams.for_batch(config.seed, len(config.prompts)),
-                        optimiser=self.optimiser,
-                        refresh_every=settings.refresh_every,
-                        progress=self.progress,
-                        callback=after,
-                    )
-                except NonFiniteError as error:
-                    if self.progress.step:
-                        self._save()
-                    raise NonFiniteError(f"{error}; the state before it is in {self.run.path}") from error
-                self._save()
-        if self.progress.step < settings.steps:
+        if not self.job.advance(bar=bar, stop_after=stop_after):
             return False
         self._finish()
         return True
@@ -263,78 +251,6 @@ class TextToImage:
         with torch.no_grad():
             out: Tensor = self.picture()
             return self.prior.decode(out) if self.config.generator == "latents" else out
-
-    def _latent_generator(self) -> nn.Module:
-        return self.picture if self.config.generator == "latents" else Encoded(self.picture, self.prior.encode)
-
-    def _record(self, step: Step, seconds: float, bar: Any) -> None:
-        info, done = step.estimate.info, step.index + 1
-        self.run.log(
-            {
-                "step": done,
-                "grad_norm": step.grad_norm,
-                **info,
-                "nfe": step.progress.nfe,
-                "seconds": round(seconds, 4),
-            }
-        )
-        if bar is not None:
-            spent = time.perf_counter() - self._began[0]
-            postfix = {"nfe/s": f"{(step.progress.nfe - self._began[1]) / max(spent, 1e-9):.0f}"}
-            if "bandwidth" in info:
-                postfix["bandwidth"] = f"{info['bandwidth']:.3g}"
-            bar.set_postfix(postfix, refresh=False)
-            bar.update(1)
-        if done % self.config.picture_every == 0 or done == self.settings.steps:
-            self._keep_picture()
-        if done % self.config.checkpoint_every == 0:
-            self._save()
-
-    def _keep_picture(self) -> None:
-        self.run.picture(self.progress.step, png(sheet(self.images())))
-
-    def _save(self) -> None:
-        tensors = {f"picture.{k}": v for k, v in self.picture.state_dict().items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
-        if self.progress.target is not None:
-            tensors["target"] = self.progress.target
-        state = {
-            "nfe": self.progress.nfe,
-            "info": self.progress.info,
-            "threads": torch.get_num_threads(),
-            "prior": self.prior.fingerprint,
-        }
-        self.run.save(self.progress.step, tensors, state)
-
-    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        device = self.prior.device
-        try:
-            self.picture.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("picture.")})
-            moments: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith("optimiser."):
-                    _, index, name = key.split(".")
-                    moments.setdefault(int(index), {})[name] = value
-            if sorted(moments) != list(range(sum(1 for _ in self.picture.parameters()))):
-                raise ValueError("the optimiser's state is not that of these parameters")
-            groups = self.optimiser.state_dict()["param_groups"]
-            self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-            if state["prior"] != self.prior.fingerprint:
-                raise ValueError(f"{self.prior.name} has other weights than the run began with")
-            target, info, threads = tensors["target"].to(device), dict(state["info"]), int(state["threads"])
-            self.progress = Progress(int(state["step"]), int(state["nfe"]), target, info)
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise RunError(
-                f"the checkpoint in {self.run.path} must fit its config.yaml; it does not ({reason})"
-            ) from error
-        if threads != torch.get_num_threads():
-            print(
-                f"note: the run used {threads} threads, this one {torch.get_num_threads()}: "
-                "the result will be the same to rounding only",
-                file=sys.stderr,
-            )
 
     def _finish(self) -> None:
         images, path = self.images(), self.run.path
@@ -372,25 +288,3 @@ def peak_memory() -> float:
 def device_memory() -> float:
     """Largest memory that torch has had allocated on a CUDA device so far, in MiB; 0 without one."""
     return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
-
-
-@contextmanager
-def _interruptible() -> Iterator[Any]:
-    """Ctrl-C sets a flag instead of breaking the step; a second one breaks it. Only in the main thread."""
-    pressed = False
-
-    def on_signal(number: int, frame: Any) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    try:
-        before = signal.signal(signal.SIGINT, on_signal)
-    except ValueError:  # not the main thread: Ctrl-C is somebody else's
-        yield lambda: False
-        return
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)

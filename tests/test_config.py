@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from modeseek.config import (
+    METHOD_PRESETS,
     PRESETS,
     ImageConfig,
     Preset,
@@ -23,7 +24,14 @@ from modeseek.config import (
     to_yaml,
 )
 from modeseek.errors import UsageError
-from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS, EstimatorName, ProductOptions, ProductSamplerName
+from modeseek.methods import (
+    ESTIMATORS,
+    PRODUCT_SAMPLERS,
+    EstimatorName,
+    ImageMethod,
+    ProductOptions,
+    ProductSamplerName,
+)
 
 PROMPTS = ("red cat",)
 
@@ -32,6 +40,7 @@ def test_the_names_are_those_of_the_tables() -> None:
     assert get_args(EstimatorName) == tuple(ESTIMATORS)
     assert get_args(ProductSamplerName) == tuple(PRODUCT_SAMPLERS)
     assert set(get_args(Preset)) == set(PRESETS)
+    assert set(get_args(ImageMethod)) == set(METHOD_PRESETS) == set(ESTIMATORS) - {"vsd"}
 
 
 # -- presets -----------------------------------------------------------------------------------------------------------
@@ -54,6 +63,23 @@ def test_what_is_given_stays(preset: Preset) -> None:
     assert {k: getattr(config, k) for k in given} == given
     settings = Settings.of(config)
     assert settings == dataclasses.replace(PRESETS[preset], lr=0.5, **given)
+
+
+@pytest.mark.parametrize("preset", get_args(Preset))
+@pytest.mark.parametrize("method", METHOD_PRESETS)
+def test_every_method_has_its_presets(method: ImageMethod, preset: Preset) -> None:
+    config = ImageConfig(PROMPTS, preset=preset, method=method)
+    settings = Settings.of(config)
+    assert settings == METHOD_PRESETS[method][preset]
+    assert settings.time_low == (0.25 if method == "sdi" else 0.02)
+    assert Settings.of(dataclasses.replace(config, time_low=0.0)).time_low == 0.0
+    assert resolve(resolve(config)) == resolve(config)
+
+
+def test_the_papers_guidance_of_both_passes() -> None:
+    """SDI's 7.5 and -7.5 are 8.5 and -6.5 in this project's convention."""
+    settings = METHOD_PRESETS["sdi"]["paper"]
+    assert (settings.guidance, settings.inversion_guidance) == (1 + 7.5, 1 - 7.5)
 
 
 def test_a_zero_is_given() -> None:
@@ -111,7 +137,7 @@ WHOLE = ImageConfig(
 
 @pytest.mark.parametrize("config", [ImageConfig(PROMPTS), WHOLE, resolve(ImageConfig(PROMPTS)), resolve(WHOLE)])
 def test_yaml_comes_back(config: ImageConfig) -> None:
-    assert from_yaml(to_yaml(config), "config.yaml") == config
+    assert from_yaml(to_yaml(config), "config.yaml", ImageConfig) == config
 
 
 def test_yaml_of_a_resolved_configuration_is_complete() -> None:
@@ -141,7 +167,7 @@ def test_yaml_of_a_resolved_configuration_is_complete() -> None:
 )
 def test_yaml_that_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        from_yaml(text, "run/config.yaml")
+        from_yaml(text, "run/config.yaml", ImageConfig)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
 
@@ -171,6 +197,14 @@ INF, NAN = math.inf, math.nan
         ({"time_low": 0.5, "time_high": 0.4}, "0 <= time_low <= time_high <= 1 must hold, got 0.5 and 0.4"),
         ({"time_high": 1.1}, "0 <= time_low <= time_high <= 1"),
         ({"time_low": -0.1}, "0 <= time_low <= time_high <= 1"),
+        ({"time_high": -0.1}, "0 <= time_low <= time_high <= 1"),
+        ({"inversion_steps": 0}, "inversion_steps must be at least 1, got 0"),
+        ({"inversion_guidance": math.inf}, "inversion_guidance must be finite, got inf"),
+        ({"inversion_eta": 1.5}, r"inversion_eta must be in \[0, 1\], got 1.5"),
+        ({"inversion_eta": math.nan}, r"inversion_eta must be in \[0, 1\], got nan"),
+        ({"inversion_start": -1.0}, "inversion_start must be finite and at least 0, got -1.0"),
+        ({"inversion_start": math.inf}, "inversion_start must be finite and at least 0, got inf"),
+        ({"method": "vsd"}, "method must be one of sds, sdi, msd, got 'vsd'"),
         ({"guidance_low": 2.0, "guidance_high": 1.0}, "0 <= guidance_low < guidance_high must hold, got 2.0 and 1.0"),
         ({"guidance_low": -1.0}, "0 <= guidance_low < guidance_high"),
         ({"kernel_low": 2.0, "kernel_high": 1.0}, "0 <= kernel_low < kernel_high must hold, got 2.0 and 1.0"),

@@ -25,7 +25,7 @@ from modeseek.errors import RunError, UsageError
 from modeseek.pictures import png
 from modeseek.priors import LatentPrior
 from modeseek.randomness import Streams
-from modeseek.schedules import Bandwidth
+from modeseek.schedules import Anneal, Bandwidth
 from modeseek.text2image import TextToImage, build_generator, build_prior, fit, slug
 
 METRICS = {"step", "grad_norm", "bandwidth", "shift", "nfe", "seconds"}
@@ -105,7 +105,7 @@ def test_the_files_of_a_run(start: Start, tiny: Path, tmp_path: Path) -> None:
     files |= {"pictures", "evolution.webp", "final.png", "final-large.png"}
     assert {p.name for p in path.iterdir()} == files
     assert [p.name for p in sorted((path / "pictures").iterdir())] == [f"step-{k:06d}.png" for k in (0, 2, 4, 6)]
-    config = from_yaml((path / "config.yaml").read_text(), "config.yaml")
+    config = from_yaml((path / "config.yaml").read_text(), "config.yaml", ImageConfig)
     assert config == resolve(ImageConfig(("red cat",), prior=str(tiny), out=tmp_path / "run", **BASE))
     assert resolve(config) == config
 
@@ -128,8 +128,9 @@ def test_the_files_of_a_run(start: Start, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_the_plan_is_what_is_spent(start: Start) -> None:
-    for options in ({}, {"n_samples": 2}, {"refresh_every": 4}, {"method": "sds"}, {"guidance": 1.0}):
-        job = start("-".join(options) or "plain", **options)
+    several: list[dict[str, Any]] = [{}, {"n_samples": 2}, {"refresh_every": 4}, {"guidance": 1.0}]
+    for k, options in enumerate([*several, {"method": "sds"}, {"method": "sdi"}]):
+        job = start(f"run-{k}", **options)
         whole(job)
         assert job.nfe() == job.progress.nfe == metrics(job.run.path)[-1]["nfe"] > 0
 
@@ -172,6 +173,13 @@ def test_what_the_estimator_is_told(tiny: Path) -> None:
 
     sds = estimator(method="sds", time_low=0.1, time_high=0.5, weighting="uniform")
     assert (sds.first, sds.last, sds.weighting) == (100, 500, "uniform")
+    sdi = estimator(
+        method="sdi", inversion_steps=7, inversion_eta=0.1, inversion_guidance=-3.0, inversion_start=0.2, max_eps=2.0
+    )
+    assert (sdi.inversion_steps, sdi.eta, sdi.sigma_start, sdi.max_eps) == (7, 0.1, 0.2, 2.0)
+    assert (sdi.denoiser.guidance_scale, sdi.inverse.guidance_scale) == (3.0, -3.0)
+    assert sdi.level == Anneal(0.98, 0.25, 5)  # its end at the last target, drawn at step 4
+    assert estimator(method="sdi").sigma_start == pytest.approx(estimator(method="sdi").table.sigma_min)
     msd = estimator(n_samples=3, bandwidth_shape="cosine", sampler="gibbs", sweeps=5, sample_steps=20, guidance=2.5)
     assert (msd.n_samples, msd.denoiser.guidance_scale) == (3, 2.5)
     assert msd.bandwidth == Bandwidth(20.0, 0.1, 5, "cosine")  # its end at the last target, drawn at step 4
@@ -246,7 +254,7 @@ def final_images(job: TextToImage) -> torch.Tensor:
     return job.images()
 
 
-@pytest.mark.parametrize("options", [{}, {"method": "sds"}, {"sampler": "gibbs"}, {"n_samples": 2}])
+@pytest.mark.parametrize("options", [{}, {"method": "sds"}, {"method": "sdi"}, {"sampler": "gibbs"}, {"n_samples": 2}])
 def test_a_batch_of_prompts_is_single_runs_to_rounding(
     start: Start, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +274,7 @@ def test_a_batch_of_prompts_is_single_runs_to_rounding(
 EVERY_STATE = [
     {},
     {"method": "sds"},
+    {"method": "sdi"},
     {"refresh_every": 4, "picture_every": 1, "checkpoint_every": 100},
     {"sampler": "exact", "start": "posterior_mean", "n_samples": 2},
     {"sampler": "gibbs", "sweeps": 2},
@@ -454,14 +463,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny: Path, tmp_path: Path, uninterr
 def test_a_second_ctrl_c_breaks_the_step(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     job = start()
     before = signal.getsignal(signal.SIGINT)
-    real = job.estimator
+    real = job.job.estimator
 
     def twice(*args: Any, **kwargs: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         return real(*args, **kwargs)
 
-    job.estimator = twice  # type: ignore[assignment]
+    job.job.estimator = twice  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         job.advance()
     assert signal.getsignal(signal.SIGINT) is before
@@ -580,4 +589,4 @@ def test_runs_without_a_name(tiny: Path, tmp_path: Path, monkeypatch: pytest.Mon
     config = ImageConfig(("Red cat!",), **{**BASE, "prior": str(tiny), "steps": 1})
     paths = [TextToImage.start(config).run.path for _ in range(2)]
     assert paths == [Path("modeseek-runs/red-cat-msd"), Path("modeseek-runs/red-cat-msd-2")]
-    assert from_yaml((paths[1] / "config.yaml").read_text(), "").out == paths[1]
+    assert from_yaml((paths[1] / "config.yaml").read_text(), "", ImageConfig).out == paths[1]
