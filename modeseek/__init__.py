@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "modeseek.denoisers": ("MixtureDenoiser",),
-    "modeseek.densities": ("GaussianMixture",),
+    "modeseek.denoisers": ("IdealDenoiser", "MixtureDenoiser", "MLPDenoiser", "ParticleScore", "PerClass"),
+    "modeseek.densities": ("GaussianMixture", "PlanarSet", "open_set", "picture_density", "planar_set"),
     "modeseek.distillation": ("Progress", "Step", "distill"),
     "modeseek.errors": ("ModeseekError", "NonFiniteError", "PriorError", "RunError", "UnstableError", "UsageError"),
-    "modeseek.estimators": ("MSD", "SDS", "Estimate", "Estimator"),
+    "modeseek.estimators": ("MSD", "SDI", "SDS", "VSD", "Auxiliary", "Estimate", "Estimator", "Particles", "Trained"),
     "modeseek.generators": ("Encoded", "ImageMLP", "Latents", "Pixels", "Points", "View"),
-    "modeseek.guidance": ("CFG", "LimitedInterval"),
+    "modeseek.guidance": ("CFG", "Autoguidance", "LimitedInterval"),
     "modeseek.noise": ("NoiseTable", "karras_sigmas"),
     "modeseek.priors": ("LatentPrior", "open_prior"),
     "modeseek.randomness": ("Streams",),
@@ -32,7 +32,7 @@ _WHERE = {
         "Summed",
     ),
     "modeseek.methods": ("ProductOptions",),
-    "modeseek.schedules": ("Bandwidth",),
+    "modeseek.schedules": ("Anneal", "Bandwidth"),
     "modeseek.shipped": ("POCKET", "POCKET_CLIP"),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
@@ -40,8 +40,16 @@ _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = sorted(_MODULE)
 
 if TYPE_CHECKING:
+    from modeseek.denoisers import IdealDenoiser as IdealDenoiser
     from modeseek.denoisers import MixtureDenoiser as MixtureDenoiser
+    from modeseek.denoisers import MLPDenoiser as MLPDenoiser
+    from modeseek.denoisers import ParticleScore as ParticleScore
+    from modeseek.denoisers import PerClass as PerClass
     from modeseek.densities import GaussianMixture as GaussianMixture
+    from modeseek.densities import PlanarSet as PlanarSet
+    from modeseek.densities import open_set as open_set
+    from modeseek.densities import picture_density as picture_density
+    from modeseek.densities import planar_set as planar_set
     from modeseek.distillation import Progress as Progress
     from modeseek.distillation import Step as Step
     from modeseek.distillation import distill as distill
@@ -52,9 +60,14 @@ if TYPE_CHECKING:
     from modeseek.errors import UnstableError as UnstableError
     from modeseek.errors import UsageError as UsageError
     from modeseek.estimators import MSD as MSD
+    from modeseek.estimators import SDI as SDI
     from modeseek.estimators import SDS as SDS
+    from modeseek.estimators import VSD as VSD
+    from modeseek.estimators import Auxiliary as Auxiliary
     from modeseek.estimators import Estimate as Estimate
     from modeseek.estimators import Estimator as Estimator
+    from modeseek.estimators import Particles as Particles
+    from modeseek.estimators import Trained as Trained
     from modeseek.generators import Encoded as Encoded
     from modeseek.generators import ImageMLP as ImageMLP
     from modeseek.generators import Latents as Latents
@@ -62,6 +75,7 @@ if TYPE_CHECKING:
     from modeseek.generators import Points as Points
     from modeseek.generators import View as View
     from modeseek.guidance import CFG as CFG
+    from modeseek.guidance import Autoguidance as Autoguidance
     from modeseek.guidance import LimitedInterval as LimitedInterval
     from modeseek.methods import ProductOptions as ProductOptions
     from modeseek.noise import NoiseTable as NoiseTable
@@ -81,6 +95,7 @@ if TYPE_CHECKING:
     from modeseek.samplers.product import ProductSampler as ProductSampler
     from modeseek.samplers.product import Proximal as Proximal
     from modeseek.samplers.product import Summed as Summed
+    from modeseek.schedules import Anneal as Anneal
     from modeseek.schedules import Bandwidth as Bandwidth
     from modeseek.shipped import POCKET as POCKET
     from modeseek.shipped import POCKET_CLIP as POCKET_CLIP

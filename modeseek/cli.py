@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from modeseek import __version__
-from modeseek.config import ImageConfig, SampleConfig
+from modeseek.config import ImageConfig, SampleConfig, mapping
 from modeseek.errors import ModeseekError, RunError, UsageError
+from modeseek.lab.config import LabConfig, ReproduceConfig
 
 if TYPE_CHECKING:
+    from modeseek.lab.run import Lab
     from modeseek.text2image import TextToImage
 
 
@@ -40,12 +42,34 @@ def image(config: ImageConfig) -> int:
     return _advance(TextToImage.start(config))
 
 
+def lab(config: LabConfig) -> int:
+    """Start a run in the plane."""
+    from modeseek.lab.run import Lab
+
+    return _explore(Lab.start(config))
+
+
 def resume(config: ResumeConfig) -> int:
-    """Continue a run."""
+    """Continue a run, of whichever kind: its config.yaml has the first option of its command."""
     _quiet()
+    from modeseek.runs import Run
+
+    path = config.run
+    if "set" in mapping(Run.open(path).config(), str(path / "config.yaml")):
+        from modeseek.lab.run import Lab
+
+        return _explore(Lab.resume(path))
     from modeseek.text2image import TextToImage
 
-    return _advance(TextToImage.resume(config.run))
+    return _advance(TextToImage.resume(path))
+
+
+def reproduce(config: ReproduceConfig) -> int:
+    """Make a table or a figure of the paper."""
+    from importlib import import_module
+
+    import_module(f"modeseek.experiments.{config.what}").main(config)
+    return 0
 
 
 def sample(config: SampleConfig) -> int:
@@ -84,6 +108,8 @@ def doctor(config: DoctorConfig) -> int:
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "image": (ImageConfig, image),
+    "lab": (LabConfig, lab),
+    "reproduce": (ReproduceConfig, reproduce),
     "resume": (ResumeConfig, resume),
     "sample": (SampleConfig, sample),
     "doctor": (DoctorConfig, doctor),
@@ -125,6 +151,27 @@ def _advance(job: TextToImage) -> int:
     facts += [f"peak memory {mib:.0f} MiB" for mib in [peak_memory()] if mib]
     facts += [f"on the device {mib:.0f} MiB" for mib in [device_memory()] if mib]
     print(f"{job.run.path / 'final.png'}  ({', '.join(facts)})")
+    return 0
+
+
+def _explore(job: Lab) -> int:
+    """Run with a progress bar, print the numbers, say where the pictures are."""
+    import time
+
+    from tqdm import tqdm
+
+    config, began = job.config, time.perf_counter()
+    what = config.method if config.method != "msd" else f"msd, {config.sampler}"
+    done = job.job.progress.step if job.job else 0
+    print(f"{what}, {config.denoiser} denoiser of {job.problem.planar.name}: {job.nfe()} evaluations per point")
+    print(f"run directory: {job.run.path}", flush=True)
+    with tqdm(total=config.steps, initial=done, unit="step", dynamic_ncols=True, disable=job.job is None) as bar:
+        finished = job.advance(bar=bar)
+    if not finished:
+        print(f"interrupted; continue with: modeseek resume {job.run.path}")
+        return 130
+    print(job.table())
+    print(f"{job.run.path / 'final.png'}  ({_duration(time.perf_counter() - began)})")
     return 0
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from PIL import Image
 from modeseek import __version__ as modeseek_version
 from modeseek import cli, doctor, runs
 from modeseek.errors import PriorError, RunError, UsageError
-from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
+from modeseek.methods import PRODUCT_SAMPLERS, ImageMethod
 
 # two short steps whose bandwidth every sampler takes: below sigma_max for posterior_mean, long enough for summed
 QUICK = ["--steps", 2, "--sample-steps", 8, "--bandwidth-start", 12, "--bandwidth-end", 8, "--mlp-features", 8]
@@ -51,7 +51,7 @@ def image(tiny: Path, *more: object) -> list[object]:
 # -- every method ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ESTIMATORS)
+@pytest.mark.parametrize("method", get_args(ImageMethod))
 def test_every_estimator_runs(method: str, modeseek: Command, tiny: Path) -> None:
     code, out, err = modeseek(*image(tiny, "--method", method))
     assert code == 0, err
@@ -81,6 +81,22 @@ def test_every_product_sampler_runs(sampler: str, modeseek: Command, tiny: Path)
         ["--guidance-low", "0.2", "--guidance-high", "3", "--negative", "ugly", "--max-eps", "inf", "--printed-start"],
         ["--preset", "quick", "--seed", "-3", "--bandwidth-shape", "cosine", "--size", "24"],
         ["--method", "sds", "--weighting", "uniform", "--time-low", "0.1", "--time-high", "0.9"],
+        [
+            "--method",
+            "sdi",
+            "--inversion-steps",
+            "4",
+            "--inversion-guidance",
+            "1",
+            "--inversion-eta",
+            "0",
+            "--inversion-start",
+            "0.1",
+            "--max-eps",
+            "1",
+            "--preset",
+            "quick",
+        ],
     ],
 )
 def test_options(options: list[str], modeseek: Command, tiny: Path) -> None:
@@ -153,8 +169,9 @@ USAGE = {
     "sample steps": (["sample", "x", "--steps", "0"], "n and steps must be at least 1, got 1 and 0"),
     "unknown option": (["image", "x", "--stepz", "3"], "Unrecognized options: --stepz"),
     "unknown method": (["image", "x", "--method", "magic"], "invalid choice 'magic'"),
+    "method of no picture": (["image", "x", "--method", "vsd"], "invalid choice 'vsd'"),
     "unknown command": (["imagine", "x"], "Unrecognized options: imagine"),
-    "no command": ([], "Expected one of {image, resume, sample, doctor}"),
+    "no command": ([], "Expected one of {image, lab, reproduce, resume, sample, doctor}"),
     "resume what": (["resume"], "The run's directory. (required)"),
 }
 

@@ -1,0 +1,119 @@
+"""The paper's Table 1: how much signal each gradient estimator gives for its cost, equation MSD-17.
+
+64 points on a grid over [-1.5, 1.5]^2, 1000 draws of the gradient at each, at the initial bandwidth. Against the
+estimator's own mean, which is the paper's reading and knows variance only, and against the true mean shift of the
+density, which knows the bias as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from modeseek.errors import UnstableError
+from modeseek.estimators import Estimator
+from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds
+from modeseek.experiments.table2 import UNIFORM_5, Method
+from modeseek.lab.config import DenoiserName, LabConfig
+from modeseek.lab.methods import build_estimator
+from modeseek.lab.points import dense_grid
+from modeseek.lab.problem import Problem
+from modeseek.metrics import efficiency
+from modeseek.randomness import Streams
+
+SIDE, DRAWS, BATCH = 8, 1000, 64  # BATCH: draws of all points in one call
+PAPER = {
+    ("fractal", "SDS"): -6.89,
+    ("spiral", "SDS"): -7.57,
+    ("pinwheel", "SDS"): -6.99,
+    ("fractal", "MSD"): 7.65,
+    ("spiral", "MSD"): 6.32,
+    ("pinwheel", "MSD"): 7.08,
+}
+SUMMED = {"sampler": "summed", "sample_steps": 256, "sigma_max": 2.0}
+METHODS = (
+    Method("SDS, sigma uniform in [0, 5]", UNIFORM_5, "SDS", 3, "the paper leaves levels and weight open"),
+    Method("SDS, sigma uniform in [0, 1]", UNIFORM_5 | {"time_high": 0.2}, differs="levels"),
+    Method("SDS, Stable Diffusion's levels", {"method": "sds", "levels": "vp"}, differs="levels"),
+    Method("SDS, weight 1", UNIFORM_5 | {"weighting": "uniform"}, differs="weight"),
+    Method("VSD, the 64 points as particles", {"method": "vsd"}, differs="not in the paper's table"),
+    Method("SDI, at half of the run's time", {"method": "sdi"}, differs="not in the paper's table"),
+    Method("MSD, `posterior_mean`", {}, "MSD", 3, "no sampling, no variance"),
+    Method("MSD, `exact`", {"sampler": "exact"}, "MSD", 3, "unbiased: true samples of the product"),
+    Method("MSD, `exponential`", {"sampler": "exponential"}, "MSD", 1, "the paper's sampler (eq. 14, 15)"),
+    Method("MSD, `exponential_inverted`", {"sampler": "exponential_inverted"}, "", 1, "the paper's, for images"),
+    Method("MSD, `proximal`", {"sampler": "proximal"}, differs="sampler"),
+    Method("MSD, `gibbs`", {"sampler": "gibbs"}, differs="sampler"),
+    Method("MSD, `summed`", {"sampler": "summed"}, differs="the paper's eq. 12 as printed"),
+    Method("MSD, `summed`, 256 steps from 2", SUMMED, differs="steps short enough to be stable; 100 draws"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        set: of points.
+        denoiser: ideal or learned.
+        method: in words.
+        differs: from the paper.
+        paper: log efficiency; None where the paper has no such row.
+        ours: each number over the seeds; None where the method cannot run.
+        note: why it cannot.
+    """
+
+    set: str
+    denoiser: str
+    method: str
+    differs: str
+    paper: float | None
+    ours: Mapping[str, Spread] | None
+    note: str = ""
+
+
+def configure(name: str, denoiser: DenoiserName, method: Method, seed: int) -> LabConfig:
+    """The configuration of one cell: the initial bandwidth throughout, the middle step of three."""
+    fixed = {"points": SIDE, "steps": 3, "bandwidth_end": LabConfig(name).bandwidth_start}
+    return LabConfig(name, denoiser=denoiser, seed=seed, **(fixed | dict(method.options)))
+
+
+def draw(estimator: Estimator, x: Tensor, cond: Tensor | None, n: int, seed: int) -> Tensor:
+    """n independent gradients at each of the points x (P, 2): (P, n, 2)."""
+    parts = []
+    for first in range(0, n, BATCH):
+        ids = [(p, k) for k in range(first, min(n, first + BATCH)) for p in range(len(x))]
+        rows = x.repeat(len(ids) // len(x), 1)  # every point equally often: to VSD they are the same particles
+        grad = estimator(rows, cond, rng=Streams(seed, ids), step=1).grad
+        parts.append(grad.reshape(-1, len(x), x.shape[1]).transpose(0, 1))
+    return torch.cat(parts, 1)
+
+
+def measure(config: LabConfig) -> Numbers:
+    """Efficiency, bias and variance of one estimator."""
+    problem, x = Problem.of(config), dense_grid(config)
+    estimator = build_estimator(config, problem)
+    # the mixture's own, not the data's
+    truth = x - problem.density.posterior_mean(x, config.bandwidth_start)
+    still = config.method == "msd" and config.sampler == "posterior_mean"
+    n = 2 if still else 100 if config.sampler == "summed" else DRAWS
+    found = efficiency(draw(estimator, x, problem.cond, n, config.seed), truth, estimator.nfe(1))
+    names = ("log_own", "log_true", "relative_bias", "relative_std", "cosine", "floor")
+    return {name: getattr(found, name) for name in names} | {"nfe": estimator.nfe(1), "draws": n}
+
+
+def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int) -> Row:
+    """One row, measured or read."""
+    head = (name, denoiser, method.name, method.differs, PAPER.get((name, method.paper)))
+    cells = []
+    for seed in range(min(seeds, method.seeds)):
+        config = configure(name, denoiser, method, seed)
+        try:
+            what = f"table1, {name}, {denoiser}, {method.name}, seed {seed}"
+            cells.append(book.cell(what, config, lambda config=config: measure(config)))  # type: ignore[misc]
+        except UnstableError as error:
+            return Row(*head, None, str(error))
+    return Row(*head, over_seeds(cells))

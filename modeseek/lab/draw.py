@@ -1,0 +1,79 @@
+"""Pictures of a run in the plane."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from modeseek.densities import GaussianMixture
+from modeseek.lab.config import LabConfig
+from modeseek.lab.methods import build_estimator
+from modeseek.lab.problem import Problem
+from modeseek.landscape import Landscape, axis, compare, survey
+from modeseek.plots import Panel
+from modeseek.randomness import Streams
+
+SHADES, DEPTH = 160, 7.0  # side of the picture of a density; nats below its highest value that are still grey
+
+
+def shade(density: GaussianMixture, box: float, sigma: float = 0.0) -> Tensor:
+    """Log density (n, n) over [-box, box]^2 as grey values in [0, 1]."""
+    nodes = torch.linspace(-box, box, SHADES, dtype=density.means.dtype)
+    values = density.log_prob(torch.cartesian_prod(nodes, nodes), sigma).reshape(SHADES, SHADES)
+    return ((values - values.max()) / DEPTH + 1).clamp(0, 1)
+
+
+def middle(config: LabConfig) -> LabConfig:
+    """The configuration at the landscape's bandwidth, and sdi in the middle of its time, whatever the step."""
+    wide = config.landscape_bandwidth
+    time = (config.time_low + config.time_high) / 2 if config.method == "sdi" else config.time_high
+    low = time if config.method == "sdi" else config.time_low
+    return dataclasses.replace(config, bandwidth_start=wide, bandwidth_end=wide, time_low=low, time_high=time)
+
+
+def landscape(config: LabConfig, problem: Problem, points: Tensor | None = None) -> Landscape:
+    """The function that a method descends, over the box, on the mean of its gradients over draws of noise.
+
+    All points share their noise, so that a method whose every draw is a gradient keeps a field that is one.
+
+    Args:
+        config: of the method.
+        problem: of the configuration.
+        points: (N, 2), the particles of vsd, whose field they are part of; the box's grid if not given.
+    """
+    estimator = build_estimator(middle(config), problem, points)
+    still = config.method == "msd" and config.sampler == "posterior_mean"
+
+    def gradient(x: Tensor) -> Tensor:
+        draws = range(1 if still else config.field_draws)
+        grads = [estimator(x, problem.cond, rng=Streams(config.seed, [(0, k)] * len(x))).grad for k in draws]
+        return torch.stack(grads).mean(0)
+
+    nodes = axis(-config.box, config.box, config.field)
+    return survey(gradient, nodes, nodes)
+
+
+def landscape_panel(config: LabConfig, problem: Problem, found: Landscape) -> tuple[Panel, dict[str, float]]:
+    """The landscape as a picture and as numbers.
+
+    ``minima``; ``phantom_minima``: those farther than the landscape's bandwidth from every mode of the density smoothed
+    as much; ``modes_without_minimum``; ``rotation``: the share of the field that is no gradient.
+    """
+    wide = config.landscape_bandwidth
+    inside = problem.density.modes(wide).points
+    inside = inside[(inside.abs() < config.box).all(1)]
+    told = compare(found.minima, inside, wide)
+    near = (found.minima[:, None] - inside).norm(dim=-1).amin(1) <= wide if len(found.minima) else None
+    height = found.potential - found.potential.min()
+    # a third power: the floor of the basins is where the minima are
+    image = 1 - (height / height.max()) ** (1 / 3)
+    marks = {"true modes": inside, "minima at a mode": found.minima[near] if near is not None else found.minima}
+    panel = Panel(f"what {config.method} descends", image, marks=marks | {"phantom minima": told.phantom})
+    return panel, {
+        "minima": float(len(found.minima)),
+        "phantom_minima": float(len(told.phantom)),
+        "modes_without_minimum": float(len(told.missed)),
+        "rotation": found.residual_limit if config.field % 2 else found.residual,
+    }

@@ -1,0 +1,215 @@
+"""Figures of the plane: same axes, a legend, colours that the colour-blind tell apart, PNG and vector PDF.
+
+matplotlib is imported where it is needed; ``pip install "modeseek[plots]"`` brings it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from modeseek.errors import UsageError
+from modeseek.runs import write_atomic
+
+# Okabe & Ito (2008)
+ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+    "pdf.fonttype": 42,  # text stays text
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One square of the plane.
+
+    Attributes:
+        title: above it.
+        image: (nx, ny) values over [-box, box]^2 behind everything, the first axis rightwards.
+        dots: (N, 2) by name, small dots, in the order of the colours.
+        marks: (M, 2) by name, larger markers.
+        arrows: positions (K, 2) and vectors (K, 2), drawn at one length.
+    """
+
+    title: str
+    image: Tensor | None = None
+    dots: Mapping[str, Tensor] = field(default_factory=dict)
+    marks: Mapping[str, Tensor] = field(default_factory=dict)
+    arrows: tuple[Tensor, Tensor] | None = None
+
+
+def require() -> None:
+    """Refuse to begin what could not be drawn.
+
+    Raises:
+        UsageError: if matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError('matplotlib must be installed to draw figures: pip install "modeseek[plots]"') from error
+
+
+@contextmanager
+def _figure(**options: Any) -> Iterator[tuple[Any, Any]]:
+    """A figure without a window and its axes, closed in the end."""
+    require()
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(layout="constrained", figsize=options.pop("figsize"))
+        FigureCanvasAgg(figure)
+        yield figure, figure.subplots(squeeze=False, **options)
+
+
+MARKS = {"true modes": ("x", "#000000"), "phantom minima": ("o", VERMILION), "minima at a mode": ("o", BLUE)}
+
+
+def draw(axes: Any, panel: Panel, box: float) -> None:
+    """One panel on matplotlib axes."""
+    axes.set(title=panel.title, xlim=(-box, box), ylim=(-box, box), aspect="equal")
+    axes.tick_params(length=2)
+    if panel.image is not None:
+        extent = (-box, box, -box, box)
+        axes.imshow(panel.image.T, origin="lower", extent=extent, cmap="Greys", interpolation="bilinear", alpha=0.55)
+    if panel.arrows is not None:
+        at, vector = panel.arrows
+        unit = vector / vector.norm(dim=1, keepdim=True).clamp(min=1e-300)
+        axes.quiver(*at.T, *unit.T, color="#808080", scale=28, width=0.003)
+    for (name, dots), colour in zip(panel.dots.items(), COLOURS):
+        axes.scatter(*dots.T, s=5, color=colour, linewidths=0, label=name, rasterized=len(dots) > 5000)
+    for name, marks in panel.marks.items():
+        marker, colour = MARKS.get(name, ("+", GREEN))
+        face = {} if marker in "x+" else {"facecolors": "none"}
+        colours = {"edgecolors": colour} if face else {"color": colour}
+        axes.scatter(*marks.T, s=18, marker=marker, linewidths=0.9, label=name, zorder=3, **colours, **face)
+
+
+Files = dict[str, bytes]  # a figure by suffix
+BOTH = (".png", ".pdf")
+
+
+def panels(
+    items: Sequence[Panel],
+    *,
+    box: float,
+    columns: int | None = None,
+    title: str = "",
+    suffixes: Sequence[str] = BOTH,
+) -> Files:
+    """Panels side by side with one legend below."""
+    columns = columns or min(4, len(items))
+    rows = -(-len(items) // columns)
+    size = (2.3 * columns + 0.2, 2.45 * rows + 0.35 + 0.2 * bool(title))
+    with _figure(nrows=rows, ncols=columns, figsize=size, sharex=True, sharey=True) as (figure, axes):
+        for axis in axes.flat[len(items) :]:
+            axis.set_visible(False)
+        for axis, item in zip(axes.flat, items):
+            draw(axis, item, box)
+        _legend(figure, axes)
+        if title:
+            figure.suptitle(title)
+        return _files(figure, suffixes)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One plot of lines.
+
+    Attributes:
+        title: above it.
+        x: label of the axis.
+        y: label of the axis.
+        lines: by name, points (x, y) or (x, y, spread).
+        log_x: logarithmic axis.
+        log_y: logarithmic axis.
+        levels: horizontal lines by name.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, ...]]]
+    log_x: bool = False
+    log_y: bool = False
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+
+def curves(items: Sequence[Curves], *, columns: int | None = None) -> Files:
+    """Line plots side by side with one legend below."""
+    columns = columns or min(3, len(items))
+    rows = -(-len(items) // columns)
+    with _figure(nrows=rows, ncols=columns, figsize=(2.9 * columns + 0.2, 2.4 * rows + 0.5)) as (figure, axes):
+        for axis in axes.flat[len(items) :]:
+            axis.set_visible(False)
+        for axis, item in zip(axes.flat, items):
+            axis.set(title=item.title, xlabel=item.x, ylabel=item.y)
+            for k, (name, line) in enumerate(item.lines.items()):
+                xs, ys, *spread = zip(*line)
+                style = {"color": COLOURS[k % 7], "marker": MARKERS[k % 7], "label": name, "capsize": 2}
+                axis.errorbar(xs, ys, yerr=spread[0] if spread else None, **style)
+            for k, (name, level) in enumerate(item.levels.items()):
+                axis.axhline(level, color="#808080", linestyle=("--", ":", "-.")[k % 3], label=name)
+            axis.set(xscale="log" if item.log_x else "linear", yscale="log" if item.log_y else "linear")
+        _legend(figure, axes)
+        return _files(figure, BOTH)
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """One entry a name, over all axes."""
+    entries: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        entries |= {label: handle for handle, label in zip(handles, labels) if label not in entries}
+    if entries:
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=min(5, len(entries)))
+
+
+UNDATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}}
+
+
+def _files(figure: Any, suffixes: Sequence[str]) -> Files:
+    """The figure in some formats; the same figure gives the same bytes."""
+    out = {}
+    for suffix in suffixes:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix[1:], metadata=UNDATED[suffix])
+        out[suffix] = buffer.getvalue()
+    return out
+
+
+def keep(stem: Path, figure: Mapping[str, bytes]) -> Path:
+    """Write a figure beside its stem, whole or not at all; the PNG's path.
+
+    Raises:
+        RunError: if the disk is full or read-only.
+    """
+    for suffix, data in figure.items():
+        write_atomic(stem.with_name(stem.name + suffix), data)
+    return stem.with_name(stem.name + ".png")
