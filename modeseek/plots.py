@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from modeseek.errors import UsageError
@@ -50,6 +51,7 @@ class Panel:
     Attributes:
         title: above it.
         image: (nx, ny) values over [-box, box]^2 behind everything, the first axis rightwards.
+        heights: (nx, ny) of a landscape over [-box, box]^2, drawn as contours, denser where it is low.
         dots: (N, 2) by name, small dots, in the order of the colours.
         marks: (M, 2) by name, larger markers.
         arrows: positions (K, 2) and vectors (K, 2), drawn at one length.
@@ -57,6 +59,7 @@ class Panel:
 
     title: str
     image: Tensor | None = None
+    heights: Tensor | None = None
     dots: Mapping[str, Tensor] = field(default_factory=dict)
     marks: Mapping[str, Tensor] = field(default_factory=dict)
     arrows: tuple[Tensor, Tensor] | None = None
@@ -88,6 +91,7 @@ def _figure(**options: Any) -> Iterator[tuple[Any, Any]]:
         yield figure, figure.subplots(squeeze=False, **options)
 
 
+CONTOURS = (0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.12, 0.2, 0.3, 0.45, 0.65, 0.85)  # shares of the area below
 MARKS = {"true modes": ("x", "#000000"), "phantom minima": ("o", VERMILION), "minima at a mode": ("o", BLUE)}
 
 
@@ -98,12 +102,18 @@ def draw(axes: Any, panel: Panel, box: float) -> None:
     if panel.image is not None:
         extent = (-box, box, -box, box)
         axes.imshow(panel.image.T, origin="lower", extent=extent, cmap="Greys", interpolation="bilinear", alpha=0.55)
+    if panel.heights is not None:
+        nodes = [torch.linspace(-box, box, n).numpy() for n in panel.heights.shape]
+        levels = panel.heights.quantile(torch.tensor(CONTOURS, dtype=panel.heights.dtype))
+        if bool((levels.diff() > 0).all()):  # not for a field that is flat
+            axes.contourf(*nodes, panel.heights.T, levels.tolist(), cmap="Blues_r", extend="both", alpha=0.6)
+            axes.contour(*nodes, panel.heights.T, levels.tolist(), colors="#404040", linewidths=0.25)
     if panel.arrows is not None:
         at, vector = panel.arrows
         unit = vector / vector.norm(dim=1, keepdim=True).clamp(min=1e-300)
         axes.quiver(*at.T, *unit.T, color="#808080", scale=28, width=0.003)
     for (name, dots), colour in zip(panel.dots.items(), COLOURS):
-        axes.scatter(*dots.T, s=5, color=colour, linewidths=0, label=name, rasterized=len(dots) > 5000)
+        axes.scatter(*dots.T, s=5, zorder=4, color=colour, linewidths=0, label=name, rasterized=len(dots) > 5000)
     for name, marks in panel.marks.items():
         marker, colour = MARKS.get(name, ("+", GREEN))
         face = {} if marker in "x+" else {"facecolors": "none"}

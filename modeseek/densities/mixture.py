@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -71,6 +73,12 @@ class GaussianMixture:
         d = means.shape[-1]
         eye = torch.eye(d, dtype=means.dtype, device=means.device)
         return cls(means, (std**2 * eye).expand(len(means), d, d), weights)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of means, covariances and weights: tells this density from any other."""
+        parts = (self.means, self.covariances, self.log_weights)
+        return hashlib.sha256(b"".join(p.detach().cpu().contiguous().numpy().tobytes() for p in parts)).hexdigest()
 
     @property
     def dim(self) -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from torch import Tensor
+
 from modeseek.errors import RunError
 from modeseek.runs import write_atomic, writing
 
@@ -47,7 +49,7 @@ class Book:
             make: measures them; not called where the file exists.
         """
         text = repr((FORMAT, what, key))
-        path = self.path / "cells" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        path = self.path / "cells" / f"{_name(what, key)}.json"
         stored = _read(path, text)
         if stored is not None:
             return stored
@@ -56,6 +58,21 @@ class Book:
         write_atomic(path, json.dumps({"what": what, "key": text, "numbers": plain(numbers)}, indent=1))
         self.say(f"{what}: {numbers['seconds']:.0f} s")
         return numbers
+
+    def tensor(self, what: str, key: Any, make: Callable[[], Tensor]) -> Tensor:
+        """As ``cell``, of one tensor."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load, save
+
+        path = self.path / "cells" / f"{_name(what, key)}.safetensors"
+        try:
+            return load(path.read_bytes())["tensor"]
+        except (OSError, KeyError, SafetensorError):
+            began = time.perf_counter()
+            made = make().detach().contiguous()
+        write_atomic(path, save({"tensor": made}))
+        self.say(f"{what}: {time.perf_counter() - began:.0f} s")
+        return made
 
     def report(self, name: str, markdown: str, rows: Sequence[Any]) -> Path:
         """Write a table as Markdown and JSON; the path of the first."""
@@ -72,6 +89,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _name(what: str, key: Any) -> str:
+    return hashlib.sha256(repr((FORMAT, what, key)).encode()).hexdigest()[:16]
 
 
 def _read(path: Path, text: str) -> Numbers | None:

@@ -7,24 +7,20 @@ density, which knows the bias as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from modeseek.errors import UnstableError
-from modeseek.estimators import Estimator
-from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds
-from modeseek.experiments.table2 import UNIFORM_5, Method
-from modeseek.lab.config import DenoiserName, LabConfig
+from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds, table
+from modeseek.experiments.draws import draw
+from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method
+from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.points import dense_grid
 from modeseek.lab.problem import Problem
 from modeseek.metrics import efficiency
-from modeseek.randomness import Streams
 
-SIDE, DRAWS, BATCH = 8, 1000, 64  # BATCH: draws of all points in one call
+SIDE, DRAWS = 8, 1000
 PAPER = {
     ("fractal", "SDS"): -6.89,
     ("spiral", "SDS"): -7.57,
@@ -81,17 +77,6 @@ def configure(name: str, denoiser: DenoiserName, method: Method, seed: int) -> L
     return LabConfig(name, denoiser=denoiser, seed=seed, **(fixed | dict(method.options)))
 
 
-def draw(estimator: Estimator, x: Tensor, cond: Tensor | None, n: int, seed: int) -> Tensor:
-    """n independent gradients at each of the points x (P, 2): (P, n, 2)."""
-    parts = []
-    for first in range(0, n, BATCH):
-        ids = [(p, k) for k in range(first, min(n, first + BATCH)) for p in range(len(x))]
-        rows = x.repeat(len(ids) // len(x), 1)  # every point equally often: to VSD they are the same particles
-        grad = estimator(rows, cond, rng=Streams(seed, ids), step=1).grad
-        parts.append(grad.reshape(-1, len(x), x.shape[1]).transpose(0, 1))
-    return torch.cat(parts, 1)
-
-
 def measure(config: LabConfig) -> Numbers:
     """Efficiency, bias and variance of one estimator."""
     problem, x = Problem.of(config), dense_grid(config)
@@ -101,7 +86,7 @@ def measure(config: LabConfig) -> Numbers:
     still = config.method == "msd" and config.sampler == "posterior_mean"
     n = 2 if still else 100 if config.sampler == "summed" else DRAWS
     found = efficiency(draw(estimator, x, problem.cond, n, config.seed), truth, estimator.nfe(1))
-    names = ("log_own", "log_true", "relative_bias", "relative_std", "cosine", "floor")
+    names = ("log_own", "log_true", "relative_bias", "relative_std", "cosine", "floor", "pooled", "resolution")
     return {name: getattr(found, name) for name in names} | {"nfe": estimator.nfe(1), "draws": n}
 
 
@@ -117,3 +102,29 @@ def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: in
         except UnstableError as error:
             return Row(*head, None, str(error))
     return Row(*head, over_seeds(cells))
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The table as Markdown."""
+    head = ["set", "denoiser", "estimator", "nfe", "ln efficiency, own mean", "paper", "ln efficiency, true shift"]
+    head += ["bias", "spread", "cosine", "differs"]
+    return table(head, [_line(r) for r in rows])
+
+
+def _line(r: Row) -> list[object]:
+    if r.ours is None:
+        return [r.set, r.denoiser, r.method, *[""] * 7, r.note]
+    paper = "" if r.paper is None else f"{r.paper:.2f}"
+    shown = [r.ours[name] for name in ("log_true", "relative_bias", "relative_std", "cosine")]
+    nfe = f"{r.ours['nfe'].mean:.0f}"
+    return [r.set, r.denoiser, r.method, nfe, r.ours["log_own"], paper, *shown, r.differs]
+
+
+def main(config: ReproduceConfig) -> None:
+    """Measure what is not there yet; write table1.md and table1.json."""
+    book = Book(config.folder())
+    cells = [(name, denoiser, method) for name in config.chosen() for denoiser in DENOISERS for method in METHODS]
+    rows = [row(book, *cell, config.seeds) for cell in cells]
+    out = book.report("table1", text(rows), rows)
+    print(out.read_text())
+    print(out)

@@ -6,19 +6,17 @@ draws as many samples; so does the row of true samples, which says what a perfec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from modeseek.errors import UnstableError
-from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds
-from modeseek.lab.config import PAPER_BANDWIDTH, DenoiserName, LabConfig
-from modeseek.lab.measure import Truth
-from modeseek.lab.points import moved
-from modeseek.lab.problem import FRESH, Problem
+from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds, table
+from modeseek.experiments.coverage import coverage, smaller, variance
+from modeseek.experiments.planar import DENOISERS, NARROW, UNIFORM_5, Method, measure, truth
+from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
+from modeseek.plots import Curves, curves, keep, require
+from modeseek.runs import write_atomic
 
-SETS = ("fractal", "spiral", "pinwheel")
-DENOISERS: tuple[DenoiserName, ...] = ("ideal", "learned")
 PAPER = {  # set, denoiser, method -> NLL, precision, recall; what the paper does not give is left out
     ("fractal", "ideal", "DDIM"): (-1.85, 0.97, 0.93),
     ("fractal", "learned", "DDIM"): (-1.51, 0.95, 0.96),
@@ -31,32 +29,9 @@ PAPER = {  # set, denoiser, method -> NLL, precision, recall; what the paper doe
     ("pinwheel", "ideal", "MSD"): (-1.94, 0.99, 0.01),
     ("pinwheel", "learned", "MSD"): (-2.19, 0.99, 0.13),
 }
-STARTS = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, PAPER_BANDWIDTH, 0.316)
-ENDS = (0.005, 0.01, 0.02, 0.04)
 MEASURED = ("nll", "precision", "recall", "mmd", "at_modes", "modes_found", "distance")
 
 
-@dataclass(frozen=True)
-class Method:
-    """A row of the table, before set and denoiser are chosen.
-
-    Attributes:
-        name: in words.
-        options: of ``LabConfig``, where they differ from its defaults.
-        paper: the paper's name of what this row stands for; empty for rows that the paper has not.
-        seeds: how many.
-        differs: from the paper, or from the row above.
-    """
-
-    name: str
-    options: Mapping[str, Any]
-    paper: str = ""
-    seeds: int = 1
-    differs: str = ""
-
-
-UNIFORM_5 = {"method": "sds", "time_low": 0.0, "time_high": 1.0}
-NARROW = 0.1  # the initial bandwidth that keeps the coverage, see coverage()
 METHODS = (
     Method("DDIM-32", {"method": "ddim"}, "DDIM", 3),
     Method("SDS, sigma uniform in [0, 5]", UNIFORM_5, "SDS", 3, "the paper leaves levels and weight open"),
@@ -106,20 +81,6 @@ def configure(name: str, denoiser: DenoiserName, method: Method, seed: int, full
     return LabConfig(set=name, denoiser=denoiser, points=16, seed=seed, **(dict(method.options) | many))
 
 
-def measure(config: LabConfig) -> Numbers:
-    """Run one cell."""
-    problem = Problem.of(config)
-    return Truth.of(config, problem).measure(moved(config, problem))
-
-
-def truth(config: LabConfig) -> Numbers:
-    """What as many fresh samples of the density itself score, and its entropy."""
-    problem = Problem.of(config)
-    held = Truth.of(config, problem)
-    entropy = -float(problem.density.log_prob(held.samples).mean())
-    return held.measure(problem.sample(config.points**2, config.seed, FRESH)) | {"entropy": entropy}
-
-
 def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int, full: bool) -> Row:
     """One row, measured or read."""
     head = (name, denoiser, method.name, method.differs, PAPER.get((name, denoiser, method.paper)))
@@ -134,21 +95,55 @@ def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: in
     return Row(*head, over_seeds(cells))
 
 
-def coverage(book: Book, name: str, denoiser: DenoiserName) -> list[tuple[float, Numbers]]:
-    """Initial bandwidth -> numbers, posterior mean, one seed, 32 x 32 points."""
-    out = []
-    for start in STARTS:
-        config = LabConfig(set=name, denoiser=denoiser, bandwidth_start=start)
-        what = f"table2, {name}, {denoiser}, coverage from {start:.3g}"
-        out.append((start, book.cell(what, config, lambda config=config: measure(config))))  # type: ignore[misc]
-    return out
+def text(rows: Sequence[Row], truths: Mapping[tuple[str, DenoiserName], Numbers]) -> str:
+    """The table as Markdown: NLL, precision and recall beside the paper's, and what the paper has not."""
+    head = ["set", "denoiser", "method", "NLL", "paper", "precision", "paper", "recall", "paper", "at a mode"]
+    head += ["modes found", "MMD x 1e3", "differs"]
+    lines: list[list[object]] = []
+    for (name, denoiser), found in truths.items():
+        cells: list[object] = [found["nll"], "", found["precision"], "", found["recall"], "", found["at_modes"]]
+        cells += [found["modes_found"], 1e3 * found["mmd"]]
+        shown = [c if isinstance(c, str) else f"{c:.2f}" for c in cells]
+        lines.append([name, denoiser, "*true samples*", *shown, f"entropy {found['entropy']:.2f}"])
+        lines += [_line(r) for r in rows if (r.set, r.denoiser) == (name, denoiser)]
+    return table(head, lines)
 
 
-def smaller(book: Book, name: str) -> list[tuple[float, Numbers]]:
-    """Last bandwidth -> numbers: below the default, 150 steps of Adam cannot settle."""
-    out = []
-    for end in ENDS:
-        config = LabConfig(set=name, bandwidth_end=end)
-        what = f"table2, {name}, ideal, settling at {end:.3g}"
-        out.append((end, book.cell(what, config, lambda config=config: measure(config))))  # type: ignore[misc]
-    return out
+def _line(r: Row) -> list[object]:
+    if r.ours is None:
+        return [r.set, r.denoiser, r.method, *[""] * 9, r.note]
+    paper = ["" if r.paper is None else f"{value:.2f}" for value in r.paper or (None,) * 3]
+    mmd = r.ours["mmd"]
+    thousand = Spread(1e3 * mmd.mean, None if mmd.spread is None else 1e3 * mmd.spread)
+    ours = [r.ours[name] for name in ("nll", "precision", "recall")]
+    pairs = [cell for pair in zip(ours, paper) for cell in pair]
+    return [r.set, r.denoiser, r.method, *pairs, r.ours["at_modes"], r.ours["modes_found"], thousand, r.differs]
+
+
+def main(config: ReproduceConfig) -> None:
+    """Measure what is not there yet, write table2.md, table2.json and the figures."""
+    require()
+    book, rows, truths = Book(config.folder()), [], {}
+    for name in config.chosen():
+        for denoiser in DENOISERS:
+            start = configure(name, denoiser, METHODS[0], 0, False)
+            what = f"table2, {name}, {denoiser}, true samples"
+            truths[name, denoiser] = book.cell(what, start, lambda start=start: truth(start))  # type: ignore[misc]
+            rows += [row(book, name, denoiser, method, config.seeds, config.full) for method in METHODS]
+    out = book.report("table2", text(rows, truths), rows)
+    plots = []
+    for name in config.chosen():
+        found = {str(d): coverage(book, name, d) for d in DENOISERS}
+        for number in ("recall", "modes_found", "precision"):
+            lines = {d: [(start, cells[number]) for start, cells in line] for d, line in found.items()}
+            plots.append(Curves(name, "initial bandwidth", number.replace("_", " "), lines, log_x=True))
+    keep(config.folder() / "table2-coverage", curves(plots))
+    spread = [
+        Curves(name, "product samples a step", "spread / |shift|", variance(book, name), log_x=True, log_y=True)
+        for name in config.chosen()
+    ]
+    keep(config.folder() / "table2-variance", curves(spread))
+    settled = [[end, *(f"{c[k]:.2f}" for k in MEASURED)] for end, c in smaller(book, config.chosen()[0])]
+    write_atomic(config.folder() / "table2-settling.md", table(["last bandwidth", *MEASURED], settled))
+    print(out.read_text())
+    print(f"{out}, {config.folder() / 'table2-coverage.png'}, {config.folder() / 'table2-variance.png'}")

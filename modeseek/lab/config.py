@@ -107,7 +107,7 @@ class LabConfig:
     """Cap on the inversion's predicted noise, root mean square."""
     landscape: bool = True
     """Draw the function that the method descends, and count its minima."""
-    landscape_bandwidth: float = 0.1
+    landscape_bandwidth: float = 0.05
     """At this bandwidth of msd; the true modes are those of the density smoothed as much."""
     field: int = 81
     """Side of the grid on which the gradient is measured."""
@@ -132,8 +132,8 @@ class ReproduceConfig:
     """Which."""
     out: Path | None = None
     """Folder of the results; modeseek-runs/NAME if not given."""
-    sets: tuple[str, ...] = ("fractal", "spiral", "pinwheel")
-    """On these sets, as far as the table or figure is about several."""
+    sets: tuple[str, ...] | None = None
+    """On these sets; fractal, spiral and pinwheel for tables, fractal for figures if not given."""
     seeds: int = 3
     """Of the headline rows; the others have one."""
     full: bool = False
@@ -142,8 +142,12 @@ class ReproduceConfig:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise UsageError(f"seeds must be at least 1, got {self.seeds}")
-        if not self.sets:
+        if self.sets == ():
             raise UsageError("sets must name at least one set, got none")
+
+    def chosen(self) -> tuple[str, ...]:
+        """The sets."""
+        return self.sets or (("fractal", "spiral", "pinwheel") if self.what.startswith("table") else ("fractal",))
 
     def folder(self) -> Path:
         """Where the results go."""

@@ -33,6 +33,11 @@ def middle(config: LabConfig) -> LabConfig:
     return dataclasses.replace(config, bandwidth_start=wide, bandwidth_end=wide, time_low=low, time_high=time)
 
 
+def nodes(config: LabConfig) -> Tensor:
+    """Coordinates of the field's grid, the same along both axes."""
+    return axis(-config.box, config.box, config.field)
+
+
 def landscape(config: LabConfig, problem: Problem, points: Tensor | None = None) -> Landscape:
     """The function that a method descends, over the box, on the mean of its gradients over draws of noise.
 
@@ -51,8 +56,7 @@ def landscape(config: LabConfig, problem: Problem, points: Tensor | None = None)
         grads = [estimator(x, problem.cond, rng=Streams(config.seed, [(0, k)] * len(x))).grad for k in draws]
         return torch.stack(grads).mean(0)
 
-    nodes = axis(-config.box, config.box, config.field)
-    return survey(gradient, nodes, nodes)
+    return survey(gradient, nodes(config), nodes(config))
 
 
 def landscape_panel(config: LabConfig, problem: Problem, found: Landscape) -> tuple[Panel, dict[str, float]]:
@@ -66,11 +70,10 @@ def landscape_panel(config: LabConfig, problem: Problem, found: Landscape) -> tu
     inside = inside[(inside.abs() < config.box).all(1)]
     told = compare(found.minima, inside, wide)
     near = (found.minima[:, None] - inside).norm(dim=-1).amin(1) <= wide if len(found.minima) else None
-    height = found.potential - found.potential.min()
-    # a third power: the floor of the basins is where the minima are
-    image = 1 - (height / height.max()) ** (1 / 3)
     marks = {"true modes": inside, "minima at a mode": found.minima[near] if near is not None else found.minima}
-    panel = Panel(f"what {config.method} descends", image, marks=marks | {"phantom minima": told.phantom})
+    panel = Panel(
+        f"what {config.method} descends", heights=found.potential, marks=marks | {"phantom minima": told.phantom}
+    )
     return panel, {
         "minima": float(len(found.minima)),
         "phantom_minima": float(len(told.phantom)),

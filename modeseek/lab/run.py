@@ -141,7 +141,7 @@ class Lab:
 
     def _panel(self, title: str, points: Tensor) -> Panel:
         dots = {self.config.method.upper(): points}
-        return Panel(title, self._shade, dots, {"true modes": self.truth.modes})
+        return Panel(title, self._shade, dots=dots, marks={"true modes": self.truth.modes})
 
     @cached_property
     def _shade(self) -> Tensor:

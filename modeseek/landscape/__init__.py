@@ -3,7 +3,7 @@
 from modeseek.landscape.field import axis, gradient_field
 from modeseek.landscape.minima import Comparison, compare, minima
 from modeseek.landscape.potential import Potential, integrate, residual_limit
-from modeseek.landscape.survey import Landscape, survey
+from modeseek.landscape.survey import Landscape, from_field, survey
 
 __all__ = [
     "Comparison",
@@ -11,6 +11,7 @@ __all__ = [
     "Potential",
     "axis",
     "compare",
+    "from_field",
     "gradient_field",
     "integrate",
     "minima",

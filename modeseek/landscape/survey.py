@@ -49,8 +49,16 @@ def survey(gradient: Gradient, xs: Tensor, ys: Tensor, batch: int = 4096) -> Lan
         UsageError: if the axes are not equidistant, the gradient has a wrong shape or is zero everywhere.
         NonFiniteError: if the gradient is NaN or infinite somewhere.
     """
+    return from_field(gradient_field(gradient, xs, ys, batch), xs, ys)
+
+
+def from_field(field: Tensor, xs: Tensor, ys: Tensor) -> Landscape:
+    """The landscape of a field (nx, ny, 2) that is known already, see ``survey``.
+
+    Raises:
+        UsageError: if the axes are not equidistant or the field is zero everywhere.
+    """
     dx, dy = step(xs, "xs"), step(ys, "ys")
-    field = gradient_field(gradient, xs, ys, batch)
     potential = integrate(field, dx, dy)
     limit = residual_limit(field, dx, dy) if all(map(refines, field.shape[:2])) else float("nan")
     rest = minima(potential.values, xs, ys)
