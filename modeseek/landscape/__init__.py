@@ -3,6 +3,7 @@
 from modeseek.landscape.field import axis, gradient_field
 from modeseek.landscape.minima import Comparison, compare, minima
 from modeseek.landscape.potential import Potential, integrate, residual_limit
+from modeseek.landscape.settle import settle
 from modeseek.landscape.survey import Landscape, from_field, survey
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "integrate",
     "minima",
     "residual_limit",
+    "settle",
     "survey",
 ]
