@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 demo: $(VENV)/.installed
 	$(BIN)/modeseek image "hamburger" --out modeseek-runs/demo --overwrite
 	@echo
-	@echo "The picture is modeseek-runs/demo/final.png, its making modeseek-runs/demo/evolution.webp."
+	@echo "The picture is modeseek-runs/demo/final.png (64 pixels; final-large.png has 256), its making modeseek-runs/demo/evolution.webp."
 	@echo "Try next:"
 	@echo "  $(BIN)/modeseek image rocket \"red heart\" \"cat face\"     # three at once"
 	@echo "  $(BIN)/modeseek image hamburger --method sds            # the same by score distillation"
@@ -34,11 +34,13 @@ benchmarks: $(VENV)/.developed
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modeseek needs Python 3.11 or newer, got " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing $(TORCH): minutes the first time; TORCH=... takes another build"
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt  # whatever torch is there now stays
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	@echo "Installing modeseek"
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e .
 	@touch $@
 

@@ -15,6 +15,8 @@ from modeseek import __version__
 from modeseek.config import ImageConfig, SampleConfig, mapping
 from modeseek.errors import ModeseekError, RunError, UsageError
 from modeseek.lab.config import LabConfig, ReproduceConfig
+from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
+from modeseek.planar import unknown
 
 if TYPE_CHECKING:
     from modeseek.lab.run import Lab
@@ -68,7 +70,10 @@ def reproduce(config: ReproduceConfig) -> int:
     """Make a table or a figure of the paper."""
     from importlib import import_module
 
-    import_module(f"modeseek.experiments.{config.what}").main(config)
+    try:
+        import_module(f"modeseek.experiments.{config.what}").main(config)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on where it was", 130)
     return 0
 
 
@@ -77,11 +82,14 @@ def sample(config: SampleConfig) -> int:
     _quiet()
     from modeseek.pictures import png, sheet
     from modeseek.randomness import Streams
-    from modeseek.runs import write_atomic
-    from modeseek.text2image import build_prior
+    from modeseek.runs import free_path, write_atomic, writing
+    from modeseek.text2image import build_prior, slug
 
-    if not config.out.absolute().parent.is_dir():
-        raise RunError(f"{config.out} must be writable: there is no folder {config.out.parent}")
+    out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-samples", ".png")
+    with writing(out):
+        (out.parent if config.out is None else Path()).mkdir(parents=True, exist_ok=True)
+    if not out.absolute().parent.is_dir():
+        raise RunError(f"{out} must be writable: there is no folder {out.parent}")
     prior = build_prior(ImageConfig(config.prompts, prior=config.prior, device=config.device, dtype=config.dtype))
     ids = [(p, k) for p in range(len(config.prompts)) for k in range(config.n)]
     x = prior.sample(
@@ -92,8 +100,8 @@ def sample(config: SampleConfig) -> int:
         negative=config.negative,
         eta=config.eta,
     )
-    write_atomic(config.out, png(sheet(prior.decode(x), columns=config.n if config.n > 1 else None)))
-    print(config.out)
+    write_atomic(out, png(sheet(prior.decode(x), columns=config.n if config.n > 1 else None)))
+    print(out)
     return 0
 
 
@@ -189,6 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(__version__)
         sys.exit(0)
     try:
+        _check_names(sys.argv[1:] if argv is None else list(argv))
         config: Any = tyro.extras.subcommand_cli_from_dict(
             {name: kind for name, (kind, _) in COMMANDS.items()},
             prog="modeseek",
@@ -209,6 +218,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         code = _complain(f"{type(error).__name__}: {error} (MODESEEK_TRACEBACK=1 shows where)", 1)
     sys.exit(code)
+
+
+def _check_names(argv: Sequence[str]) -> None:
+    """The nearest name for a method that does not exist; which of them a command takes, its parser says."""
+    for flag, names in (("--method", ("ddim", *ESTIMATORS)), ("--sampler", tuple(PRODUCT_SAMPLERS))):
+        for k, word in enumerate(argv):
+            given = word.partition("=")[2] or (argv[k + 1] if k + 1 < len(argv) else "")
+            if word.partition("=")[0] == flag and given and given not in names and not given.startswith("-"):
+                raise unknown(flag, given, names)
 
 
 def _complain(what: object, code: int) -> int:

@@ -288,8 +288,8 @@ class SampleConfig:
 
     prompts: tyro.conf.Positional[tuple[str, ...]]
     """One sample for each prompt."""
-    out: Path = Path("samples.png")
-    """Picture to write: one sheet, one row per prompt."""
+    out: Path | None = None
+    """Picture to write: one sheet, one row per prompt. A new one under modeseek-runs if not given."""
     prior: str = "pocket"
     """Pipeline directory, hub id, or "pocket" for the shipped model."""
     n: int = 1
@@ -316,7 +316,7 @@ class SampleConfig:
             raise UsageError(f"n and steps must be at least 1, got {self.n} and {self.steps}")
         if not math.isfinite(self.guidance):
             raise UsageError(f"guidance must be finite, got {self.guidance}")
-        if self.out.suffix.lower() != ".png":
+        if self.out is not None and self.out.suffix.lower() != ".png":
             raise UsageError(f"out must be the name of a .png file, got {self.out}")
         if not 0 <= self.eta <= 1:
             raise UsageError(f"eta must be in [0, 1], got {self.eta}")

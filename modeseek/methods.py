@@ -17,7 +17,7 @@ class Method:
     Attributes:
         where: "module:class".
         summary: one line for a table.
-        nfe: evaluations per call for T sampling steps, in words.
+        nfe: evaluations per call for T sampling steps, in words; (+ 1) from a start at D(x; h).
     """
 
     where: str
@@ -56,15 +56,15 @@ PRODUCT_SAMPLERS = {
     "exact": Method(
         "modeseek.samplers.product.exact:Exact",
         "both Gaussian looks at y composed: exact with an exact denoiser",
-        "T + 1",
+        "T (+ 1)",
     ),
     "summed": Method(
-        "modeseek.samplers.product.summed:Summed", "sum of both scores (MSD-12): biased, stiff, collapses", "T + 1"
+        "modeseek.samplers.product.summed:Summed", "sum of both scores (MSD-12): biased, stiff, collapses", "T (+ 1)"
     ),
     "exponential": Method(
         "modeseek.samplers.product.exponential:Exponential",
         "contraction towards x (MSD-14, 15): stable, biased",
-        "T + 1",
+        "T (+ 1)",
     ),
     "exponential_inverted": Method(
         "modeseek.samplers.product.exponential_inverted:ExponentialInverted",
@@ -72,12 +72,14 @@ PRODUCT_SAMPLERS = {
         "2 T",
     ),
     "proximal": Method(
-        "modeseek.samplers.product.proximal:Proximal", "Gaussian posterior step on D: in distribution, biased", "T + 1"
+        "modeseek.samplers.product.proximal:Proximal",
+        "Gaussian posterior step on D: in distribution, biased",
+        "T (+ 1)",
     ),
     "gibbs": Method(
         "modeseek.samplers.product.gibbs:Gibbs",
         "split Gibbs with an ancestral sampler: exact in the limit",
-        "T + 1, at least 2 a sweep",
+        "T (+ 1), at least 2 a sweep",
     ),
 }
 

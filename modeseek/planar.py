@@ -48,5 +48,5 @@ def unknown(what: str, name: str, names: Iterable[str]) -> UsageError:
     """An error that names the nearest name, if any is near, and all of them."""
     listed = list(names)
     near = difflib.get_close_matches(name.lower().replace("-", "_"), listed, n=1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
+    hint = f" Did you mean {near[0]!r}?" if near else ""
     return UsageError(f"{what} must be one of {', '.join(listed)}; got {name!r}.{hint}")

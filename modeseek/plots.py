@@ -118,7 +118,8 @@ def draw(axes: Any, panel: Panel, box: float) -> None:
         marker, colour = MARKS.get(name, ("+", GREEN))
         face = {} if marker in "x+" else {"facecolors": "none"}
         colours = {"edgecolors": colour} if face else {"color": colour}
-        axes.scatter(*marks.T, s=18, marker=marker, linewidths=0.9, label=name, zorder=3, **colours, **face)
+        label = name if len(marks) else None
+        axes.scatter(*marks.T, s=18, marker=marker, linewidths=0.9, label=label, zorder=3, **colours, **face)
 
 
 Files = dict[str, bytes]  # a figure by suffix

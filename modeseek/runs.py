@@ -202,10 +202,10 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def free_path(folder: Path, stem: str) -> Path:
-    """``folder/stem``, or with -2, -3, ... the first that does not exist."""
-    k, path = 1, folder / stem
+def free_path(folder: Path, stem: str, suffix: str = "") -> Path:
+    """``folder/stem.suffix``, or with -2, -3, ... after the stem the first that does not exist."""
+    k, path = 1, folder / f"{stem}{suffix}"
     while path.exists():
         k += 1
-        path = folder / f"{stem}-{k}"
+        path = folder / f"{stem}-{k}{suffix}"
     return path

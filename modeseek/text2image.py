@@ -161,6 +161,8 @@ class TextToImage:
         config = resolve(config)
         if config.out is not None:
             refuse_existing(config.out, config.overwrite)  # now, before a model is loaded for nothing
+        if config.init is not None:
+            read_picture(config.init, 1)
         out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-{config.method}")
         prior, picture, estimator = cls._build(config)
         run = Run.create(out, to_yaml(_absolute(dataclasses.replace(config, out=out))), overwrite=config.overwrite)

@@ -168,7 +168,7 @@ USAGE = {
     "guidance": (["image", "x", "--guidance", "nan"], "guidance must be finite, got nan"),
     "sample steps": (["sample", "x", "--steps", "0"], "n and steps must be at least 1, got 1 and 0"),
     "unknown option": (["image", "x", "--stepz", "3"], "Unrecognized options: --stepz"),
-    "unknown method": (["image", "x", "--method", "magic"], "invalid choice 'magic'"),
+    "unknown method": (["image", "x", "--method", "magic"], "--method must be one of ddim, sds, vsd, sdi, msd; got 'magic'"),
     "method of no picture": (["image", "x", "--method", "vsd"], "invalid choice 'vsd'"),
     "unknown command": (["imagine", "x"], "Unrecognized options: imagine"),
     "no command": ([], "Expected one of {image, lab, reproduce, resume, sample, doctor}"),
@@ -241,6 +241,15 @@ def test_nowhere_to_write(out: str, modeseek: Command, tiny: Path) -> None:
     complaint(modeseek(*image(tiny), "--out", out), 1, f"{out} must be writable")
     answer = modeseek("sample", "x", "--prior", tiny, "--steps", 1, "--out", f"{out}/y.png")
     complaint(answer, 1, f"{out}/y.png must be writable")
+
+
+def test_samples_go_to_a_new_file(modeseek: Command, tiny: Path) -> None:
+    """Two calls without a name leave two pictures."""
+    for name in ("red-cat-samples.png", "red-cat-samples-2.png"):
+        code, out, err = modeseek("sample", "red cat", "--prior", tiny, "--steps", 2)
+        assert code == 0, err
+        assert out.strip() == f"modeseek-runs/{name}"
+        assert Image.open(f"modeseek-runs/{name}").size == (16, 16)
 
 
 def test_samples_are_png_files(modeseek: Command, tiny: Path) -> None:

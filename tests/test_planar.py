@@ -10,9 +10,9 @@ def test_names_do_not_clash():
 
 def test_unknown_names_the_nearest_and_all():
     said = str(unknown("the set", "Swiss-Rol", SETS))
-    assert "did you mean 'swiss_roll'?" in said
+    assert "Did you mean 'swiss_roll'?" in said
     assert all(name in said for name in SETS)
-    assert "did you mean" not in str(unknown("the set", "xyzzy", SETS))
+    assert "Did you mean" not in str(unknown("the set", "xyzzy", SETS))
 
 
 def test_no_torch():

@@ -43,6 +43,8 @@ class Book:
     def cell(self, what: str, key: Any, make: Callable[[], Numbers]) -> Numbers:
         """The numbers of a cell: read if they are there, measured and kept if not.
 
+        The file tells the seconds that it took as well; they are not returned, so that reports depend on no clock.
+
         Args:
             what: in words, for people.
             key: a dataclass, or anything whose ``repr`` tells this cell from all others.
@@ -54,9 +56,10 @@ class Book:
         if stored is not None:
             return stored
         began = time.perf_counter()
-        numbers = {k: float(v) for k, v in make().items()} | {"seconds": round(time.perf_counter() - began, 2)}
-        write_atomic(path, json.dumps({"what": what, "key": text, "numbers": plain(numbers)}, indent=1))
-        self.say(f"{what}: {numbers['seconds']:.0f} s")
+        numbers = {k: float(v) for k, v in make().items()}
+        seconds = {"seconds": round(time.perf_counter() - began, 2)}
+        write_atomic(path, json.dumps({"what": what, "key": text, "numbers": plain(numbers | seconds)}, indent=1))
+        self.say(f"{what}: {seconds['seconds']:.0f} s")
         return numbers
 
     def tensor(self, what: str, key: Any, make: Callable[[], Tensor]) -> Tensor:
@@ -99,7 +102,8 @@ def _read(path: Path, text: str) -> Numbers | None:
     """A cell's numbers; None if there are none or the file is not this cell's."""
     try:
         found = json.loads(path.read_text())
-        return {k: float(v) for k, v in found["numbers"].items()} if found["key"] == text else None
+        numbers = {k: float(v) for k, v in found["numbers"].items() if k != "seconds"}
+        return numbers if found["key"] == text else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -118,9 +122,9 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of one value a seed; infinities stay what they are."""
+        """Of one value a seed; one that is not finite makes the mean so, and leaves no spread."""
         finite = all(map(math.isfinite, values))
-        return cls(mean(values) if finite else values[0], stdev(values) if finite and len(values) > 1 else None)
+        return cls(mean(values), stdev(values) if finite and len(values) > 1 else None)
 
     def __str__(self) -> str:
         digits = 2 if abs(self.mean) < 100 else 0
@@ -136,4 +140,5 @@ def over_seeds(cells: Sequence[Numbers]) -> dict[str, Spread]:
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Markdown."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
+    shown = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in shown]) + "\n"

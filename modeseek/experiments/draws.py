@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from modeseek.estimators import Estimator
+from modeseek.lab.config import LabConfig
 from modeseek.randomness import Streams
 
 ROWS = 4096  # in one call
@@ -21,3 +22,13 @@ def draw(estimator: Estimator, x: Tensor, cond: Tensor | None, n: int, seed: int
         grad = estimator(rows, cond, rng=Streams(seed, ids), step=1).grad
         parts.append(grad.reshape(-1, len(x), x.shape[1]).transpose(0, 1))
     return torch.cat(parts, 1)
+
+
+def gradients(config: LabConfig, estimator: Estimator, x: Tensor, cond: Tensor | None, n: int) -> Tensor:
+    """``draw`` of the configured method; of one without noise the same draw twice.
+
+    Drawn twice they would differ: a row's last bits depend on its place in the batch.
+    """
+    if config.method == "msd" and config.sampler == "posterior_mean":
+        return draw(estimator, x, cond, 1, config.seed).expand(-1, 2, -1)
+    return draw(estimator, x, cond, n, config.seed)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from modeseek.experiments.cells import Book, Numbers, table
-from modeseek.experiments.planar import DENOISERS, NARROW, UNIFORM_5
+from modeseek.experiments.planar import DENOISERS, UNIFORM_5, narrow, opened
 from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.lab.draw import shade
 from modeseek.lab.measure import Truth
@@ -43,7 +44,7 @@ PANELS: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("DDIM-32", {"method": "ddim"}, "covers the density"),
     ("SDS", UNIFORM_5, "fails to fit the density"),
     ("MSD", {}, "on the density's modes"),
-    ("MSD from 0.1", {"bandwidth_start": NARROW}, "not in the paper: on more of the modes"),
+    ("MSD, narrow", {}, "not in the paper: on more of the modes"),
 )
 
 
@@ -67,7 +68,8 @@ def figure(book: Book, name: str, denoiser: DenoiserName) -> tuple[list[Panel], 
     fresh = problem.sample(start.points**2, SEED, FRESH)
     drawn, rows = [Panel(f"{denoiser} denoiser\ntrue samples", image, dots={"points": fresh})], []
     for title, options, expected in PANELS:
-        config = LabConfig(name, denoiser=denoiser, seed=SEED, **options)
+        more = {"bandwidth_start": narrow(name)} if title == "MSD, narrow" else {}
+        config = LabConfig(name, denoiser=denoiser, seed=SEED, **{**options, **more})
         one, row = panel(book, config, title, expected, image)
         drawn.append(one)
         rows.append(row)
@@ -77,14 +79,14 @@ def figure(book: Book, name: str, denoiser: DenoiserName) -> tuple[list[Panel], 
 def main(config: ReproduceConfig) -> None:
     """Draw figure1-SET.png and .pdf; write figure1.md and figure1.json."""
     require()
-    book, rows = Book(config.folder()), []
-    for name in config.chosen():
+    sets, book, rows = opened(config), Book(config.folder()), []
+    for name in sets:
         drawn = []
         for denoiser in DENOISERS:
             more, measured = figure(book, name, denoiser)
             drawn += more
             rows += measured
-        print(keep(config.folder() / f"figure1-{name}", panels(drawn, box=LabConfig(name).box, columns=5)))
+        print(keep(config.folder() / f"figure1-{Path(name).stem}", panels(drawn, box=LabConfig(name).box, columns=5)))
     head = ["set", "denoiser", "panel", "NLL", "precision", "recall", "modes found", "expected"]
     names = ("nll", "precision", "recall", "modes_found")
     lines = [[r.set, r.denoiser, r.title, *(f"{r.numbers[n]:.2f}" for n in names), r.expected] for r in rows]

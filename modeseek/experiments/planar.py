@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modeseek.densities import open_set
 from modeseek.experiments.cells import Numbers
-from modeseek.lab.config import DenoiserName, LabConfig
+from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.lab.measure import Truth
 from modeseek.lab.points import moved
 from modeseek.lab.problem import FRESH, Problem
 
 DENOISERS: tuple[DenoiserName, ...] = ("ideal", "learned")
-NARROW = 0.1  # an initial bandwidth that keeps the coverage, see coverage.py
+NARROW = {"fractal": 0.1, "spiral": 0.1, "pinwheel": 0.05}  # initial bandwidths that keep the coverage, see coverage.py
 UNIFORM_5: dict[str, Any] = {"method": "sds", "time_low": 0.0, "time_high": 1.0}
 
 
@@ -27,6 +28,7 @@ class Method:
         paper: the paper's name of what this row stands for; empty for rows that the paper has not.
         seeds: how many.
         differs: from the paper, or from the row above.
+        narrow: start from the set's narrow bandwidth.
     """
 
     name: str
@@ -34,6 +36,23 @@ class Method:
     paper: str = ""
     seeds: int = 1
     differs: str = ""
+    narrow: bool = False
+
+
+def narrow(name: str) -> float:
+    """The narrow initial bandwidth of a set."""
+    return NARROW.get(name, 0.05)
+
+
+def opened(config: ReproduceConfig) -> tuple[str, ...]:
+    """The sets, each opened once: a wrong name stops a reproduction before its first cell, not after an hour.
+
+    Raises:
+        UsageError: for an unknown set or a picture that is none.
+    """
+    for name in config.chosen():
+        open_set(name)
+    return config.chosen()
 
 
 def measure(config: LabConfig) -> Numbers:

@@ -226,7 +226,7 @@ def main() -> None:
 def table(results: dict[str, dict[str, object]]) -> str:
     """Markdown."""
     lines = [
-        "| pictures | nfe | Fréchet distance (95 %) | kernel distance x 1e3 (95 %) "
+        "| pictures | nfe | Fréchet distance (95 % of resamples) | kernel distance x 1e3 (95 % of resamples) "
         "| similarity | median rank | expected |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from modeseek.errors import UnstableError
+from modeseek.errors import NonFiniteError, UnstableError
 from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds, table
-from modeseek.experiments.draws import draw
-from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method
+from modeseek.experiments.draws import gradients
+from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, opened
 from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.points import dense_grid
@@ -83,11 +84,10 @@ def measure(config: LabConfig) -> Numbers:
     estimator = build_estimator(config, problem)
     # the mixture's own, not the data's
     truth = x - problem.density.posterior_mean(x, config.bandwidth_start)
-    still = config.method == "msd" and config.sampler == "posterior_mean"
-    n = 2 if still else 100 if config.sampler == "summed" else DRAWS
-    found = efficiency(draw(estimator, x, problem.cond, n, config.seed), truth, estimator.nfe(1))
+    draws = gradients(config, estimator, x, problem.cond, 100 if config.sampler == "summed" else DRAWS)
+    found = efficiency(draws, truth, estimator.nfe(1))
     names = ("log_own", "log_true", "relative_bias", "relative_std", "cosine", "floor", "pooled", "resolution")
-    return {name: getattr(found, name) for name in names} | {"nfe": estimator.nfe(1), "draws": n}
+    return {name: getattr(found, name) for name in names} | {"nfe": estimator.nfe(1), "draws": draws.shape[1]}
 
 
 def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int) -> Row:
@@ -98,8 +98,8 @@ def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: in
         config = configure(name, denoiser, method, seed)
         try:
             what = f"table1, {name}, {denoiser}, {method.name}, seed {seed}"
-            cells.append(book.cell(what, config, lambda config=config: measure(config)))  # type: ignore[misc]
-        except UnstableError as error:
+            cells.append(book.cell(what, config, partial(measure, config)))
+        except (NonFiniteError, UnstableError) as error:
             return Row(*head, None, str(error))
     return Row(*head, over_seeds(cells))
 
@@ -107,23 +107,23 @@ def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: in
 def text(rows: Sequence[Row]) -> str:
     """The table as Markdown."""
     head = ["set", "denoiser", "estimator", "nfe", "ln efficiency, own mean", "paper", "ln efficiency, true shift"]
-    head += ["bias", "spread", "cosine", "differs"]
+    head += ["pooled", "bias", "spread", "cosine", "differs"]
     return table(head, [_line(r) for r in rows])
 
 
 def _line(r: Row) -> list[object]:
     if r.ours is None:
-        return [r.set, r.denoiser, r.method, *[""] * 7, r.note]
+        return [r.set, r.denoiser, r.method, *[""] * 8, r.note]
     paper = "" if r.paper is None else f"{r.paper:.2f}"
-    shown = [r.ours[name] for name in ("log_true", "relative_bias", "relative_std", "cosine")]
+    shown = [r.ours[name] for name in ("log_true", "pooled", "relative_bias", "relative_std", "cosine")]
     nfe = f"{r.ours['nfe'].mean:.0f}"
     return [r.set, r.denoiser, r.method, nfe, r.ours["log_own"], paper, *shown, r.differs]
 
 
 def main(config: ReproduceConfig) -> None:
     """Measure what is not there yet; write table1.md and table1.json."""
-    book = Book(config.folder())
-    cells = [(name, denoiser, method) for name in config.chosen() for denoiser in DENOISERS for method in METHODS]
+    sets, book = opened(config), Book(config.folder())
+    cells = [(name, denoiser, method) for name in sets for denoiser in DENOISERS for method in METHODS]
     rows = [row(book, *cell, config.seeds) for cell in cells]
     out = book.report("table1", text(rows), rows)
     print(out.read_text())

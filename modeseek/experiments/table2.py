@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from modeseek.errors import UnstableError
+from modeseek.errors import NonFiniteError, UnstableError
 from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds, table
-from modeseek.experiments.coverage import coverage, smaller, variance
-from modeseek.experiments.planar import DENOISERS, NARROW, UNIFORM_5, Method, measure, truth
+from modeseek.experiments.coverage import coverage, discrepancy, smaller, variance
+from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, measure, narrow, opened, truth
 from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.plots import Curves, curves, keep, require
 from modeseek.runs import write_atomic
@@ -29,6 +30,7 @@ PAPER = {  # set, denoiser, method -> NLL, precision, recall; what the paper doe
     ("pinwheel", "ideal", "MSD"): (-1.94, 0.99, 0.01),
     ("pinwheel", "learned", "MSD"): (-2.19, 0.99, 0.13),
 }
+PLACE = {"precision": 1, "recall": 2}  # in a row of PAPER
 MEASURED = ("nll", "precision", "recall", "mmd", "at_modes", "modes_found", "distance")
 
 
@@ -42,7 +44,7 @@ METHODS = (
     Method("VSD, trained score", {"method": "vsd", "auxiliary": "trained"}, differs="not in the paper's table"),
     Method("SDI", {"method": "sdi"}, differs="not in the paper's table"),
     Method("MSD, `posterior_mean`", {}, "MSD", 3, "no sampling"),
-    Method("MSD, `posterior_mean`, from 0.1", {"bandwidth_start": NARROW}, "MSD", 3, "a narrower kernel to begin with"),
+    Method("MSD, `posterior_mean`, narrow", {}, "MSD", 3, "bandwidth from 0.1 (pinwheel: 0.05)", narrow=True),
     Method("MSD, `exact`", {"sampler": "exact"}, "MSD", 3, "one product sample a step; the paper averages 1000"),
     Method("MSD, `exponential`", {"sampler": "exponential"}, differs="sampler"),
     Method("MSD, `exponential_inverted`", {"sampler": "exponential_inverted"}, differs="sampler"),
@@ -78,20 +80,23 @@ class Row:
 def configure(name: str, denoiser: DenoiserName, method: Method, seed: int, full: bool) -> LabConfig:
     """The configuration of one cell: N = 1 from a 16 x 16 grid; the paper's N = 1000 if full."""
     many = {"n_samples": 1000} if full and method.options.get("sampler", "posterior_mean") != "posterior_mean" else {}
-    return LabConfig(set=name, denoiser=denoiser, points=16, seed=seed, **(dict(method.options) | many))
+    start = {"bandwidth_start": narrow(name)} if method.narrow else {}
+    return LabConfig(set=name, denoiser=denoiser, points=16, seed=seed, **(dict(method.options) | many | start))
 
 
 def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int, full: bool) -> Row:
     """One row, measured or read."""
-    head = (name, denoiser, method.name, method.differs, PAPER.get((name, denoiser, method.paper)))
+    many = configure(name, denoiser, method, 0, full).n_samples > 1
+    differs = "1000 product samples a step, as the paper" if many else method.differs
+    head = (name, denoiser, method.name, differs, PAPER.get((name, denoiser, method.paper)))
     cells = []
     for seed in range(min(seeds, method.seeds)):
         config = configure(name, denoiser, method, seed, full)
         try:
             what = f"table2, {name}, {denoiser}, {method.name}, seed {seed}"
-            cells.append(book.cell(what, config, lambda config=config: measure(config)))  # type: ignore[misc]
-        except UnstableError as error:
-            return Row(*head, None, f"diverges: {error}")
+            cells.append(book.cell(what, config, partial(measure, config)))
+        except (NonFiniteError, UnstableError) as error:
+            return Row(*head, None, str(error))
     return Row(*head, over_seeds(cells))
 
 
@@ -123,27 +128,34 @@ def _line(r: Row) -> list[object]:
 def main(config: ReproduceConfig) -> None:
     """Measure what is not there yet, write table2.md, table2.json and the figures."""
     require()
-    book, rows, truths = Book(config.folder()), [], {}
-    for name in config.chosen():
+    sets, book, rows, truths = opened(config), Book(config.folder()), [], {}
+    for name in sets:
         for denoiser in DENOISERS:
             start = configure(name, denoiser, METHODS[0], 0, False)
             what = f"table2, {name}, {denoiser}, true samples"
-            truths[name, denoiser] = book.cell(what, start, lambda start=start: truth(start))  # type: ignore[misc]
+            truths[name, denoiser] = book.cell(what, start, partial(truth, start))
             rows += [row(book, name, denoiser, method, config.seeds, config.full) for method in METHODS]
     out = book.report("table2", text(rows, truths), rows)
     plots = []
-    for name in config.chosen():
+    for name in sets:
         found = {str(d): coverage(book, name, d) for d in DENOISERS}
         for number in ("recall", "modes_found", "precision"):
             lines = {d: [(start, cells[number]) for start, cells in line] for d, line in found.items()}
-            plots.append(Curves(name, "initial bandwidth", number.replace("_", " "), lines, log_x=True))
+            levels = {"true samples": truths[name, "ideal"][number]}
+            if number in PLACE and (name, "ideal", "MSD") in PAPER:
+                levels["paper, ideal"] = PAPER[name, "ideal", "MSD"][PLACE[number]]
+            title = f"{name}, 256 points"
+            axis = ("initial bandwidth", number.replace("_", " "))
+            plots.append(Curves(title, *axis, lines, log_x=True, levels=levels))
     keep(config.folder() / "table2-coverage", curves(plots))
     spread = [
         Curves(name, "product samples a step", "spread / |shift|", variance(book, name), log_x=True, log_y=True)
-        for name in config.chosen()
+        for name in sets
     ]
     keep(config.folder() / "table2-variance", curves(spread))
-    settled = [[end, *(f"{c[k]:.2f}" for k in MEASURED)] for end, c in smaller(book, config.chosen()[0])]
-    write_atomic(config.folder() / "table2-settling.md", table(["last bandwidth", *MEASURED], settled))
+    settled = [[end, *(f"{c[k]:.2f}" for k in MEASURED)] for end, c in smaller(book, sets[0])]
+    write_atomic(config.folder() / "table2-settling.md", table([f"{sets[0]}, last bandwidth", *MEASURED], settled))
+    kernels = discrepancy(book, sets[0])
+    write_atomic(config.folder() / "table2-kernels.md", table([f"{sets[0]}, MMD x 1e3", *kernels[0]], kernels[1]))
     print(out.read_text())
     print(f"{out}, {config.folder() / 'table2-coverage.png'}, {config.folder() / 'table2-variance.png'}")

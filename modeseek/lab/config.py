@@ -112,7 +112,7 @@ class LabConfig:
     field: int = 81
     """Side of the grid on which the gradient is measured."""
     field_draws: int = 64
-    """Draws of noise that it is the mean of, the same for all its points."""
+    """Draws of noise that it is the mean of, the same for all its points; fewer where a draw takes many evaluations."""
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""
     picture_every: int = 15
@@ -142,6 +142,8 @@ class ReproduceConfig:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise UsageError(f"seeds must be at least 1, got {self.seeds}")
+        if self.full and self.what != "table2":
+            raise UsageError(f"full is a choice of table2, got it for {self.what}")
         if self.sets == ():
             raise UsageError("sets must name at least one set, got none")
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
 
 from modeseek.densities import GaussianMixture
+from modeseek.errors import ModeseekError, UsageError
+from modeseek.estimators import Estimator
 from modeseek.lab.config import LabConfig
+from modeseek.lab.measure import true_modes
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.problem import Problem
 from modeseek.landscape import Landscape, axis, compare, survey
 from modeseek.plots import Panel
 from modeseek.randomness import Streams
 
+LEAST_DRAWS = 4
 SHADES, DEPTH = 160, 7.0  # side of the picture of a density; nats below its highest value that are still grey
 
 
@@ -38,7 +43,22 @@ def nodes(config: LabConfig) -> Tensor:
     return axis(-config.box, config.box, config.field)
 
 
-def landscape(config: LabConfig, problem: Problem, points: Tensor | None = None) -> Landscape:
+def check_landscape(config: LabConfig, problem: Problem) -> None:
+    """Refuse before a run what could not be drawn after it.
+
+    Raises:
+        UsageError: if the method has no field at the landscape's bandwidth.
+    """
+    try:
+        build_estimator(middle(config), problem)
+    except ModeseekError as error:
+        choice = "landscape_bandwidth must be one that the method takes, else choose --no-landscape"
+        raise UsageError(f"{choice}, got {config.landscape_bandwidth}: {error}") from error
+
+
+def landscape(
+    config: LabConfig, problem: Problem, points: Tensor | None = None, fitted: Estimator | None = None
+) -> Landscape:
     """The function that a method descends, over the box, on the mean of its gradients over draws of noise.
 
     All points share their noise, so that a method whose every draw is a gradient keeps a field that is one.
@@ -47,12 +67,13 @@ def landscape(config: LabConfig, problem: Problem, points: Tensor | None = None)
         config: of the method.
         problem: of the configuration.
         points: (N, 2), the particles of vsd, whose field they are part of; the box's grid if not given.
+        fitted: the run's own estimator, where it has learned something: vsd with a trained network.
     """
-    estimator = build_estimator(middle(config), problem, points)
+    estimator = fitted or build_estimator(middle(config), problem, points)
     still = config.method == "msd" and config.sampler == "posterior_mean"
 
     def gradient(x: Tensor) -> Tensor:
-        draws = range(1 if still else config.field_draws)
+        draws = range(1 if still else max(LEAST_DRAWS, config.field_draws // estimator.nfe(0)))
         grads = [estimator(x, problem.cond, rng=Streams(config.seed, [(0, k)] * len(x))).grad for k in draws]
         return torch.stack(grads).mean(0)
 
@@ -66,11 +87,11 @@ def landscape_panel(config: LabConfig, problem: Problem, found: Landscape) -> tu
     as much; ``modes_without_minimum``; ``rotation``: the share of the field that is no gradient.
     """
     wide = config.landscape_bandwidth
-    inside = problem.density.modes(wide).points
+    inside = true_modes(problem.density, wide)
     inside = inside[(inside.abs() < config.box).all(1)]
     told = compare(found.minima, inside, wide)
-    near = (found.minima[:, None] - inside).norm(dim=-1).amin(1) <= wide if len(found.minima) else None
-    marks = {"true modes": inside, "minima at a mode": found.minima[near] if near is not None else found.minima}
+    near = ((found.minima[:, None] - inside).norm(dim=-1) <= wide).any(1)
+    marks = {"true modes": inside, "minima at a mode": found.minima[near]}
     panel = Panel(
         f"what {config.method} descends", heights=found.potential, marks=marks | {"phantom minima": told.phantom}
     )
@@ -78,5 +99,5 @@ def landscape_panel(config: LabConfig, problem: Problem, found: Landscape) -> tu
         "minima": float(len(found.minima)),
         "phantom_minima": float(len(told.phantom)),
         "modes_without_minimum": float(len(told.missed)),
-        "rotation": found.residual_limit if config.field % 2 else found.residual,
+        "rotation": found.residual if math.isnan(found.residual_limit) else found.residual_limit,
     }

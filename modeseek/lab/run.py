@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,12 +16,13 @@ from modeseek.config import from_yaml, to_yaml
 from modeseek.generators import Points
 from modeseek.jobs import Job
 from modeseek.lab.config import LabConfig
-from modeseek.lab.draw import landscape, landscape_panel, shade
+from modeseek.lab.draw import check_landscape, landscape, landscape_panel, shade
 from modeseek.lab.measure import Truth
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.points import dense_grid, sampled, streams
 from modeseek.lab.problem import FRESH, Problem
 from modeseek.pictures import animation
+from modeseek.planar import PICTURES, SETS
 from modeseek.plots import Panel, keep, panels, require
 from modeseek.runs import Run, free_path, refuse_existing, write_atomic
 
@@ -89,6 +91,8 @@ class Lab:
     @staticmethod
     def _parts(config: LabConfig, problem: Problem) -> tuple[Points, Any]:
         estimator = None if config.method == "ddim" else build_estimator(config, problem)
+        if estimator is not None and config.landscape:
+            check_landscape(config, problem)
         return Points(dense_grid(config)), estimator
 
     @classmethod
@@ -108,6 +112,7 @@ class Lab:
                 keep_picture=self._keep_picture,
                 picture_every=config.picture_every,
                 checkpoint_every=config.checkpoint_every,
+                marks=_marks(config),
             )
         return self
 
@@ -155,8 +160,9 @@ class Lab:
         config, path, points = self.config, self.run.path, self.points.x.detach()
         numbers = {"nfe": float(self.nfe()), **self.results()}
         figure = [self._panel(f"{self.problem.planar.name}, {config.method}", points)]
-        if config.landscape and config.method != "ddim":
-            surveyed = landscape(config, self.problem, points)
+        if config.landscape and self.job is not None:
+            learned = config.method == "vsd" and config.auxiliary == "trained"
+            surveyed = landscape(config, self.problem, points, self.job.estimator if learned else None)
             panel, counted = landscape_panel(config, self.problem, surveyed)
             figure.append(panel)
             numbers |= counted
@@ -169,5 +175,17 @@ class Lab:
 
 def _absolute(config: LabConfig) -> LabConfig:
     """The configuration with a picture's path that holds from any folder."""
+    picture = _picture(config)
+    return config if picture is None else replace(config, set=str(picture))
+
+
+def _picture(config: LabConfig) -> Path | None:
+    """The file that the set is; None for a name, which stands before a file of that name."""
     path = Path(config.set)
-    return replace(config, set=str(path.resolve())) if path.is_file() else config
+    return None if config.set in SETS or config.set in PICTURES or not path.is_file() else path.resolve()
+
+
+def _marks(config: LabConfig) -> dict[str, str]:
+    """By what a checkpoint knows its run again: a file may have changed since."""
+    picture = _picture(config)
+    return {} if picture is None else {"picture": hashlib.sha256(picture.read_bytes()).hexdigest()}

@@ -112,9 +112,9 @@ def test_bad_resolution():
 def test_open_set_by_name():
     assert open_set("moons").name == "moons"
     assert open_set("moons", torch.float32).mixture.means.dtype == torch.float32
-    with pytest.raises(UsageError, match="did you mean 'pinwheel'"):
+    with pytest.raises(UsageError, match="Did you mean 'pinwheel'"):
         open_set("pinweel")
-    with pytest.raises(UsageError, match="did you mean 'astronaut'"):
+    with pytest.raises(UsageError, match="Did you mean 'astronaut'"):
         open_set("astronaught")
     with pytest.raises(UsageError, match=r"got 'no/such/file\.png'"):
         open_set("no/such/file.png")

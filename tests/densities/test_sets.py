@@ -106,5 +106,5 @@ def test_modes_can_be_counted(name, count):
 
 
 def test_unknown_set():
-    with pytest.raises(UsageError, match=r"one of fractal, .*did you mean 'eight_gaussians'"):
+    with pytest.raises(UsageError, match=r"one of fractal, .*Did you mean 'eight_gaussians'"):
         planar_set("8-gaussians")
