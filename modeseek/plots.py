@@ -187,9 +187,23 @@ def curves(items: Sequence[Curves], *, columns: int | None = None) -> Files:
                 axis.errorbar(xs, ys, yerr=spread[0] if spread else None, **style)
             for k, (name, level) in enumerate(item.levels.items()):
                 axis.axhline(level, color="#808080", linestyle=("--", ":", "-.")[k % 3], label=name)
-            axis.set(xscale="log" if item.log_x else "linear", yscale="log" if item.log_y else "linear")
+            if item.log_x:
+                axis.set_xscale("log")
+                _decades(axis.xaxis)
+            if item.log_y:
+                axis.set_yscale("log")
+                _decades(axis.yaxis)
         _legend(figure, axes)
         return _files(figure, BOTH)
+
+
+def _decades(side: Any) -> None:
+    """Numbers at 1, 2 and 5 of a decade, written out: powers of ten overlap where an axis has one decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    side.set_minor_formatter(NullFormatter())
 
 
 def _legend(figure: Any, axes: Any) -> None:

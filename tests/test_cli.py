@@ -168,7 +168,10 @@ USAGE = {
     "guidance": (["image", "x", "--guidance", "nan"], "guidance must be finite, got nan"),
     "sample steps": (["sample", "x", "--steps", "0"], "n and steps must be at least 1, got 1 and 0"),
     "unknown option": (["image", "x", "--stepz", "3"], "Unrecognized options: --stepz"),
-    "unknown method": (["image", "x", "--method", "magic"], "--method must be one of ddim, sds, vsd, sdi, msd; got 'magic'"),
+    "unknown method": (
+        ["image", "x", "--method", "magic"],
+        "--method must be one of ddim, sds, vsd, sdi, msd; got 'magic'",
+    ),
     "method of no picture": (["image", "x", "--method", "vsd"], "invalid choice 'vsd'"),
     "unknown command": (["imagine", "x"], "Unrecognized options: imagine"),
     "no command": ([], "Expected one of {image, lab, reproduce, resume, sample, doctor}"),

@@ -73,7 +73,8 @@ def landscape(
     still = config.method == "msd" and config.sampler == "posterior_mean"
 
     def gradient(x: Tensor) -> Tensor:
-        draws = range(1 if still else max(LEAST_DRAWS, config.field_draws // estimator.nfe(0)))
+        few = min(LEAST_DRAWS, config.field_draws)
+        draws = range(1 if still else max(few, config.field_draws // estimator.nfe(0)))
         grads = [estimator(x, problem.cond, rng=Streams(config.seed, [(0, k)] * len(x))).grad for k in draws]
         return torch.stack(grads).mean(0)
 

@@ -24,7 +24,7 @@ def few(monkeypatch) -> None:
 def test_sets_are_opened_before_anything_is_measured():
     assert opened(ReproduceConfig("table1", sets=("moons", SET))) == ("moons", SET)
     assert opened(ReproduceConfig("table2")) == ("fractal", "spiral", "pinwheel")
-    with pytest.raises(UsageError, match=r"got 'fractl'\. did you mean 'fractal'"):
+    with pytest.raises(UsageError, match=r"got 'fractl'\. Did you mean 'fractal'"):
         opened(ReproduceConfig("table1", sets=("moons", "fractl")))
 
 

@@ -56,7 +56,7 @@ def test_the_setting():
         c = configure("spiral", "learned", method, 2, False)
         assert (c.set, c.denoiser, c.seed, c.data, c.points, c.box) == ("spiral", "learned", 2, 10_000, 16, 1.5)
         assert (c.steps, c.lr, c.bandwidth_shape, c.bandwidth_end, c.n_samples) == (150, 0.08, "linear", 0.02, 1)
-        assert c.bandwidth_start == (0.1 if "from 0.1" in method.name else PAPER_BANDWIDTH)
+        assert c.bandwidth_start == (0.1 if method.narrow else PAPER_BANDWIDTH)
 
 
 def test_full_is_a_thousand_product_samples():
@@ -145,7 +145,7 @@ def test_the_report(tmp_path, monkeypatch, capsys):
     assert [r["method"] for r in found if r["ours"] is None] == ["MSD, `summed`"] * 2
     assert all(set(r["ours"]) == {*MEASURED, "modes", "points"} for r in found if r["ours"])
     settled = cells((tmp_path / "out" / "table2-settling.md").read_text())
-    assert [line[0] for line in settled] == ["last bandwidth", "0.01", "0.02"]
+    assert [line[0] for line in settled] == [f"{SET}, last bandwidth", "0.01", "0.02"]
     for stem in ("table2-coverage", "table2-variance"):
         assert min(Image.open(tmp_path / "out" / f"{stem}.png").size) > 300
         assert (tmp_path / "out" / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
