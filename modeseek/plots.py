@@ -213,7 +213,9 @@ def _legend(figure: Any, axes: Any) -> None:
         handles, labels = axis.get_legend_handles_labels()
         entries |= {label: handle for handle, label in zip(handles, labels) if label not in entries}
     if entries:
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=min(5, len(entries)))
+        widest = 0.065 * max(map(len, entries)) + 0.55  # inches, of a handle and its text at this size of type
+        columns = min(len(entries), max(1, int(figure.get_figwidth() / widest)))
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
 
 
 UNDATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}}
