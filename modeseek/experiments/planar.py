@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from modeseek.densities import open_set
-from modeseek.experiments.cells import Numbers
+from modeseek.errors import NonFiniteError, UnstableError
+from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds
 from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.lab.measure import Truth
 from modeseek.lab.points import moved
@@ -42,6 +44,46 @@ class Method:
 def narrow(name: str) -> float:
     """The narrow initial bandwidth of a set."""
     return NARROW.get(name, 0.05)
+
+
+Paper = TypeVar("Paper", float | None, tuple[float, float, float] | None)
+
+
+@dataclass(frozen=True)
+class Row(Generic[Paper]):
+    """A row of a table.
+
+    Attributes:
+        set: of points.
+        denoiser: ideal or learned.
+        method: in words.
+        differs: from the paper.
+        paper: its numbers; None where the paper has no such row.
+        ours: each number over the seeds; None where the method cannot run.
+        note: why it cannot.
+    """
+
+    set: str
+    denoiser: str
+    method: str
+    differs: str
+    paper: Paper
+    ours: Mapping[str, Spread] | None = None
+    note: str = ""
+
+
+def filled(
+    book: Book, name: str, blank: Row[Paper], configs: Sequence[LabConfig], measure: Callable[[LabConfig], Numbers]
+) -> Row[Paper]:
+    """The row of a table with its numbers, a configuration a seed, measured or read."""
+    cells = []
+    for config in configs:
+        what = f"{name}, {blank.set}, {blank.denoiser}, {blank.method}, seed {config.seed}"
+        try:
+            cells.append(book.cell(what, config, partial(measure, config)))
+        except (NonFiniteError, UnstableError) as error:
+            return replace(blank, note=str(error))
+    return replace(blank, ours=over_seeds(cells))
 
 
 def opened(config: ReproduceConfig) -> tuple[str, ...]:

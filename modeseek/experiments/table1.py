@@ -7,14 +7,11 @@ density, which knows the bias as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 
-from modeseek.errors import NonFiniteError, UnstableError
-from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds, table
+from modeseek.experiments.cells import Book, Numbers, table
 from modeseek.experiments.draws import gradients
-from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, opened
+from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, Row, filled, opened
 from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.points import dense_grid
@@ -49,27 +46,7 @@ METHODS = (
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the table.
-
-    Attributes:
-        set: of points.
-        denoiser: ideal or learned.
-        method: in words.
-        differs: from the paper.
-        paper: log efficiency; None where the paper has no such row.
-        ours: each number over the seeds; None where the method cannot run.
-        note: why it cannot.
-    """
-
-    set: str
-    denoiser: str
-    method: str
-    differs: str
-    paper: float | None
-    ours: Mapping[str, Spread] | None
-    note: str = ""
+Line = Row[float | None]
 
 
 def configure(name: str, denoiser: DenoiserName, method: Method, seed: int) -> LabConfig:
@@ -90,28 +67,21 @@ def measure(config: LabConfig) -> Numbers:
     return {name: getattr(found, name) for name in names} | {"nfe": estimator.nfe(1), "draws": draws.shape[1]}
 
 
-def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int) -> Row:
+def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int) -> Line:
     """One row, measured or read."""
-    head = (name, denoiser, method.name, method.differs, PAPER.get((name, method.paper)))
-    cells = []
-    for seed in range(min(seeds, method.seeds)):
-        config = configure(name, denoiser, method, seed)
-        try:
-            what = f"table1, {name}, {denoiser}, {method.name}, seed {seed}"
-            cells.append(book.cell(what, config, partial(measure, config)))
-        except (NonFiniteError, UnstableError) as error:
-            return Row(*head, None, str(error))
-    return Row(*head, over_seeds(cells))
+    blank: Line = Row(name, denoiser, method.name, method.differs, PAPER.get((name, method.paper)))
+    configs = [configure(name, denoiser, method, seed) for seed in range(min(seeds, method.seeds))]
+    return filled(book, "table1", blank, configs, measure)
 
 
-def text(rows: Sequence[Row]) -> str:
+def text(rows: Sequence[Line]) -> str:
     """The table as Markdown."""
     head = ["set", "denoiser", "estimator", "nfe", "ln efficiency, own mean", "paper", "ln efficiency, true shift"]
     head += ["pooled", "bias", "spread", "cosine", "differs"]
     return table(head, [_line(r) for r in rows])
 
 
-def _line(r: Row) -> list[object]:
+def _line(r: Line) -> list[object]:
     if r.ours is None:
         return [r.set, r.denoiser, r.method, *[""] * 8, r.note]
     paper = "" if r.paper is None else f"{r.paper:.2f}"

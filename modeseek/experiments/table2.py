@@ -7,13 +7,11 @@ draws as many samples; so does the row of true samples, which says what a perfec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from modeseek.errors import NonFiniteError, UnstableError
-from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds, table
+from modeseek.experiments.cells import Book, Numbers, Spread, table
 from modeseek.experiments.coverage import coverage, discrepancy, smaller, variance
-from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, measure, narrow, opened, truth
+from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, Row, filled, measure, narrow, opened, truth
 from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
 from modeseek.plots import Curves, curves, keep, require
 from modeseek.runs import write_atomic
@@ -54,27 +52,7 @@ METHODS = (
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the table.
-
-    Attributes:
-        set: of points.
-        denoiser: ideal or learned.
-        method: in words.
-        differs: from the paper.
-        paper: NLL, precision and recall; None where the paper has no such row.
-        ours: each number over the seeds; None where the method cannot run.
-        note: why it cannot.
-    """
-
-    set: str
-    denoiser: str
-    method: str
-    differs: str
-    paper: tuple[float, float, float] | None
-    ours: Mapping[str, Spread] | None
-    note: str = ""
+Line = Row[tuple[float, float, float] | None]
 
 
 def configure(name: str, denoiser: DenoiserName, method: Method, seed: int, full: bool) -> LabConfig:
@@ -84,23 +62,16 @@ def configure(name: str, denoiser: DenoiserName, method: Method, seed: int, full
     return LabConfig(set=name, denoiser=denoiser, points=16, seed=seed, **(dict(method.options) | many | start))
 
 
-def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int, full: bool) -> Row:
+def row(book: Book, name: str, denoiser: DenoiserName, method: Method, seeds: int, full: bool) -> Line:
     """One row, measured or read."""
-    many = configure(name, denoiser, method, 0, full).n_samples > 1
+    configs = [configure(name, denoiser, method, seed, full) for seed in range(min(seeds, method.seeds))]
+    many = configs[0].n_samples > 1
     differs = "1000 product samples a step, as the paper" if many else method.differs
-    head = (name, denoiser, method.name, differs, PAPER.get((name, denoiser, method.paper)))
-    cells = []
-    for seed in range(min(seeds, method.seeds)):
-        config = configure(name, denoiser, method, seed, full)
-        try:
-            what = f"table2, {name}, {denoiser}, {method.name}, seed {seed}"
-            cells.append(book.cell(what, config, partial(measure, config)))
-        except (NonFiniteError, UnstableError) as error:
-            return Row(*head, None, str(error))
-    return Row(*head, over_seeds(cells))
+    blank: Line = Row(name, denoiser, method.name, differs, PAPER.get((name, denoiser, method.paper)))
+    return filled(book, "table2", blank, configs, measure)
 
 
-def text(rows: Sequence[Row], truths: Mapping[tuple[str, DenoiserName], Numbers]) -> str:
+def text(rows: Sequence[Line], truths: Mapping[tuple[str, DenoiserName], Numbers]) -> str:
     """The table as Markdown: NLL, precision and recall beside the paper's, and what the paper has not."""
     head = ["set", "denoiser", "method", "NLL", "paper", "precision", "paper", "recall", "paper", "at a mode"]
     head += ["modes found", "MMD x 1e3", "differs"]
@@ -114,7 +85,7 @@ def text(rows: Sequence[Row], truths: Mapping[tuple[str, DenoiserName], Numbers]
     return table(head, lines)
 
 
-def _line(r: Row) -> list[object]:
+def _line(r: Line) -> list[object]:
     if r.ours is None:
         return [r.set, r.denoiser, r.method, *[""] * 9, r.note]
     paper = ["" if r.paper is None else f"{value:.2f}" for value in r.paper or (None,) * 3]
