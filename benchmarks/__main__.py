@@ -13,8 +13,8 @@ from benchmarks import ideal, speed
 WHY = """\
 The ideal denoiser misses its factor of 5 against chunks since it is bound by exponentials: a pair costs 0.86 ns on two
 threads, of which float64 `exp` alone takes 0.6. Chunks that stay in the cache have the same bound; the 22 to 28 s that
-large ones take are memory traffic. The chunk that is best in the search, and so the ratio, varies from run to run (1.8 to
-4.5).
+large ones take are memory traffic. The chunk that is best in the search, and so the ratio, varies from run to run (1.8
+to 4.5).
 """
 
 
