@@ -182,6 +182,10 @@ class NoiseTable:
         low = high - 1
         return low + (log_sigma - logs[low]) / (logs[high] - logs[low])
 
+    def pick(self, u: Tensor, first: int, last: int) -> Tensor:
+        """Level of a timestep from ``first`` to ``last``, both included, for numbers u in [0, 1) of any shape."""
+        return self.sigma(first + (u * (last - first + 1)).long())
+
     def span(self, low: float, high: float) -> tuple[int, int]:
         """First and last timestep of a range given as fractions of the table, both included.
 

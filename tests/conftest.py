@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from modeseek import cli
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 torch.set_num_threads(1)
@@ -20,6 +22,23 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES = ["r e", "re d</w>", "c a", "ca t</w>"]  # "red" and "cat" are one token each, all else is spelt
 # Stable Diffusion's levels, on a latent that is not clipped
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
+
+
+@pytest.fixture
+def modeseek(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process, in an empty folder: exit code, output, errors with their spaces joined."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, " ".join(err.split())
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -29,21 +29,6 @@ Answer = tuple[int, str, str]
 Command = Callable[..., Answer]
 
 
-@pytest.fixture
-def modeseek(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run the command line in this process, in an empty folder: exit code, output, errors with their spaces joined."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Answer:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, " ".join(err.split())
-
-    return run
-
-
 def image(tiny: Path, *more: object) -> list[object]:
     return ["image", "red cat", "--prior", tiny, "--out", "run", *QUICK, *more]
 

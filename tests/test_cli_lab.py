@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from small_lab import flags, make_small, words
 
-from modeseek import cli
 from modeseek.lab import run as lab_run
 from modeseek.lab.config import AuxiliaryName, DenoiserName, GuidanceName, LabConfig, LabMethod
 from modeseek.methods import PRODUCT_SAMPLERS
@@ -26,20 +25,12 @@ Command = Callable[..., Answer]
 
 
 @pytest.fixture
-def modeseek(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run the command line in this process, in an empty folder: exit code, output, errors with their spaces joined."""
+def modeseek(modeseek: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, made small."""
     make_small(monkeypatch, tmp_path / "cache")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-    def run(*arguments: object) -> Answer:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, " ".join(err.split())
-
-    return run
+    return modeseek
 
 
 def lab(planar: object = "eight_gaussians", **options: Any) -> list[object]:

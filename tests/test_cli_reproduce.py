@@ -12,7 +12,6 @@ from typing import get_args
 import pytest
 from tiny_laboratory import SET, shorten, shrink
 
-from modeseek import cli
 from modeseek.lab.config import Reproduction
 
 FIRST = {  # a report, and what else is there
@@ -21,21 +20,6 @@ FIRST = {  # a report, and what else is there
     "figure1": [f"figure1-{SET}.png", f"figure1-{SET}.pdf"],
     "figure3": [f"figure3-{SET}.png", "figure3-bias.pdf"],
 }
-
-
-@pytest.fixture
-def modeseek(capsys, tmp_path, monkeypatch):
-    """Run the command line in this process, in an empty folder: exit code, output, errors with their spaces joined."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, " ".join(err.split())
-
-    return run
 
 
 @pytest.fixture

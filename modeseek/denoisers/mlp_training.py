@@ -145,10 +145,8 @@ def learned(
 
 
 def _key(density: GaussianMixture, config: MLPConfig) -> str:
-    digest = hashlib.sha256(json.dumps({"format": FORMAT, **asdict(config)}, sort_keys=True).encode())
-    for part in (density.means, density.covariances, density.log_weights):
-        digest.update(part.detach().to("cpu", torch.float64).contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    told = {"format": FORMAT, **asdict(config), "density": density.to(torch.float64).fingerprint}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -59,8 +59,7 @@ class SDS:
 
     def levels(self, rng: Rng, batch: int) -> Tensor:
         """One level for each sample, (batch,), float64 on the CPU."""
-        t = self.first + (uniform(rng, batch) * (self.last - self.first + 1)).long()
-        return self.table.sigma(t)
+        return self.table.pick(uniform(rng, batch), self.first, self.last)
 
     def gradient(self, x: Tensor, cond: Cond, eps: Tensor, sigma: Tensor) -> Tensor:
         """The deterministic core: the gradient (B, *event) for given noise (B, *event) and levels (B,)."""

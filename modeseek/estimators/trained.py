@@ -73,9 +73,9 @@ class Trained:
         """
         losses = []
         for _ in range(self.steps):
-            t = self.first + (uniform(rng, x.shape[0]) * (self.last - self.first + 1)).long()
+            sigma = self.table.pick(uniform(rng, x.shape[0]), self.first, self.last)
             with torch.enable_grad():
-                loss = self.loss(x, cond, normal(rng, x), self.table.sigma(t).to(x.device, x.dtype))
+                loss = self.loss(x, cond, normal(rng, x), sigma.to(x.device, x.dtype))
             self._descend(loss, step)
             losses.append(float(loss.detach()))
         return {"fit_loss": sum(losses) / len(losses)}

@@ -29,6 +29,6 @@ def gradients(config: LabConfig, estimator: Estimator, x: Tensor, cond: Tensor |
 
     Drawn twice they would differ: a row's last bits depend on its place in the batch.
     """
-    if config.method == "msd" and config.sampler == "posterior_mean":
+    if config.noiseless:
         return draw(estimator, x, cond, 1, config.seed).expand(-1, 2, -1)
     return draw(estimator, x, cond, n, config.seed)

@@ -123,6 +123,11 @@ class LabConfig:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def noiseless(self) -> bool:
+        """Whether the method draws nothing, so that one gradient tells all."""
+        return self.method == "msd" and self.sampler == "posterior_mean"
+
 
 @dataclass(frozen=True)
 class ReproduceConfig:

@@ -70,11 +70,10 @@ def landscape(
         fitted: the run's own estimator, where it has learned something: vsd with a trained network.
     """
     estimator = fitted or build_estimator(middle(config), problem, points)
-    still = config.method == "msd" and config.sampler == "posterior_mean"
+    few = min(LEAST_DRAWS, config.field_draws)
+    draws = range(1 if config.noiseless else max(few, config.field_draws // estimator.nfe(0)))
 
     def gradient(x: Tensor) -> Tensor:
-        few = min(LEAST_DRAWS, config.field_draws)
-        draws = range(1 if still else max(few, config.field_draws // estimator.nfe(0)))
         grads = [estimator(x, problem.cond, rng=Streams(config.seed, [(0, k)] * len(x))).grad for k in draws]
         return torch.stack(grads).mean(0)
 

@@ -48,7 +48,7 @@ class Truth:
         """Fresh samples (M, 2)."""
         return self.problem.sample(REFERENCES, self.seed)
 
-    @cached_property
+    @property
     def modes(self) -> Tensor:
         """Modes (K, 2) of the density smoothed by the kernel, from the mixture itself."""
         return true_modes(self.problem.density, self.bandwidth)
