@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modeseek.errors import PriorError
+from modeseek.metrics.extractor import Extractor
+from modeseek.metrics.weights import model_folder, sha256, weights_files
 from modeseek.shipped import POCKET_CLIP
 
 
@@ -26,6 +28,8 @@ class ImageText:
         mean: (3,) of the picture normalisation.
         std: (3,).
         size: side of the pictures it takes.
+        filter: name of the resize filter (resize.py).
+        sha256: of the file of weights.
     """
 
     name: str
@@ -34,39 +38,45 @@ class ImageText:
     mean: Tensor
     std: Tensor
     size: int
+    filter: str
+    sha256: str
 
     @classmethod
-    def open(cls, folder: Path | str = POCKET_CLIP) -> ImageText:
-        """Open a directory in transformers' layout.
+    def open(cls, folder: Path | str = POCKET_CLIP, device: str | torch.device = "cpu") -> ImageText:
+        """Open a directory in transformers' layout, or a hub id.
+
+        The shipped model averages over areas (its pictures are of its own size or a multiple); others resize as their
+        own processor does, antialiased bicubic.
 
         Raises:
-            PriorError: if it is none.
+            PriorError: if it is none, or its weights have gaps.
         """
-        from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
-
-        if not (Path(folder) / "config.json").is_file():
-            raise PriorError(f"a CLIP model must be a directory with a config.json; {folder} is not")
-        try:
-            model = CLIPModel.from_pretrained(folder, use_safetensors=True).float().eval().requires_grad_(False)
-            tokenizer = CLIPTokenizer.from_pretrained(folder)
-            processor = CLIPImageProcessor.from_pretrained(folder)
-        # what the library raises on damaged folders has no common base
-        except Exception as error:
-            raise PriorError(f"the CLIP model {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+        path = model_folder(folder)
+        model, tokenizer, processor = _load(path)
         size = int(model.config.vision_config.image_size)
-        mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
-        return cls(str(folder), model, tokenizer, mean, std, size)
+        mean, std = (torch.tensor(c, device=device) for c in (processor.image_mean, processor.image_std))
+        chosen = "area" if path.resolve() == POCKET_CLIP else "bicubic-antialias"
+        return cls(str(folder), model.to(device), tokenizer, mean, std, size, chosen, sha256(weights_files(path)))
 
-    @torch.no_grad()
+    def extractor(self) -> Extractor:
+        """Its unit image features as features for distances."""
+        return Extractor(
+            name=f"clip:{Path(self.name).name}",
+            dimension=int(self.model.config.projection_dim),
+            filter=self.filter,
+            size=self.size,
+            sha256=self.sha256,
+            network=self._embed,
+            device=self.mean.device,
+        )
+
     def images(self, images: Tensor, batch: int = 128) -> Tensor:
-        """Unit features (N, D) of images (N, 3, H, W) in [0, 1], resized to the model's size by area."""
-        rows = []
-        for part in torch.split(images, batch):
-            sized = part if part.shape[-1] == self.size else F.interpolate(part, (self.size, self.size), mode="area")
-            pixels = (sized - self.mean[:, None, None]) / self.std[:, None, None]
-            pooled = self.model.vision_model(pixel_values=pixels).pooler_output
-            rows.append(F.normalize(self.model.visual_projection(pooled), dim=-1))
-        return torch.cat(rows)
+        """Unit features (N, D), float32, of square images (N, 3, H, W) in [0, 1], resized by ``filter``.
+
+        Raises:
+            UsageError: if these are no such images.
+        """
+        return self.extractor()(images, batch).float()
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -74,13 +84,13 @@ class ImageText:
         tokens = self.tokenizer(
             list(texts),
             padding="max_length",
-            max_length=self.tokenizer.model_max_length,
+            max_length=self.model.config.text_config.max_position_embeddings,
             truncation=True,
             return_tensors="pt",
         )
-        pooled = self.model.text_model(input_ids=tokens.input_ids).pooler_output
+        pooled = self.model.text_model(input_ids=tokens.input_ids.to(self.mean.device)).pooler_output
         features: Tensor = F.normalize(self.model.text_projection(pooled), dim=-1)
-        return features
+        return features.cpu()
 
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Cosine between each image (N, 3, H, W) and its text, (N,)."""
@@ -92,3 +102,24 @@ class ImageText:
         position = torch.tensor([list(names).index(name) for name in right])
         own = scores.gather(1, position[:, None])
         return 1 + (scores > own).sum(1)
+
+    def _embed(self, pictures: Tensor) -> Tensor:
+        pixels = (pictures - self.mean[:, None, None]) / self.std[:, None, None]
+        pooled = self.model.vision_model(pixel_values=pixels).pooler_output
+        return F.normalize(self.model.visual_projection(pooled), dim=-1)
+
+
+def _load(folder: Path) -> tuple[Any, Any, Any]:
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    try:
+        model, info = CLIPModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        processor = CLIPImageProcessor.from_pretrained(folder)
+    # what the library raises on damaged folders has no common base
+    except Exception as error:
+        raise PriorError(f"the CLIP model {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+    # the library would fill the gap with random numbers
+    if info["missing_keys"]:
+        raise PriorError(f"the weights of {folder} must be complete; they lack {min(info['missing_keys'])}")
+    return model.float().eval().requires_grad_(False), tokenizer, processor
