@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modeseek.errors import UsageError
+
 
 class Streams:
     """One stream of random numbers per sample, seeded from (seed, sample id, step).
@@ -18,14 +20,22 @@ class Streams:
     Numbers are drawn on the CPU in float32 and then moved and cast, so that precision and device do not change them.
 
     Args:
-        seed: of the whole run.
+        seed: of the whole run, or one for each sample: rows of several runs in one batch.
         samples: one id per row of a batch: an int, or a tuple of ints for a sample of a sample.
         step: of the run; another step gives independent numbers.
+
+    Raises:
+        UsageError: if there are neither one seed nor as many as samples.
     """
 
-    def __init__(self, seed: int, samples: Sequence[int | tuple[int, ...]] = (0,), step: int = 0) -> None:
-        self.seed, self.step = seed, step
+    def __init__(
+        self, seed: int | Sequence[int], samples: Sequence[int | tuple[int, ...]] = (0,), step: int = 0
+    ) -> None:
         self.samples = tuple(s if isinstance(s, tuple) else (s,) for s in samples)
+        self.seeds = (seed,) * len(self.samples) if isinstance(seed, int) else tuple(seed)
+        if len(self.seeds) != len(self.samples):
+            raise UsageError(f"there must be one seed or one for each sample, got {len(self.seeds)} for {len(self)}")
+        self.step = step
 
     @classmethod
     def for_batch(cls, seed: int, batch: int) -> Streams:
@@ -34,11 +44,12 @@ class Streams:
 
     def at(self, step: int) -> Streams:
         """The same samples at another step, from the start of their streams."""
-        return Streams(self.seed, self.samples, step)
+        return Streams(self.seeds, self.samples, step)
 
     def repeat(self, n: int) -> Streams:
         """n independent streams for each sample, neighbours in the batch, as ``repeat_interleave`` lays them."""
-        return Streams(self.seed, [(*s, k) for s in self.samples for k in range(n)], self.step)
+        seeds = [seed for seed in self.seeds for _ in range(n)]
+        return Streams(seeds, [(*s, k) for s in self.samples for k in range(n)], self.step)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -46,7 +57,8 @@ class Streams:
     @cached_property
     def _generators(self) -> list[np.random.Generator]:
         """Made when something is drawn: a step without noise should not pay for a generator a sample."""
-        return [np.random.Generator(np.random.Philox(key=_key(self.seed, self.step, *s))) for s in self.samples]
+        keys = [_key(seed, self.step, *s) for seed, s in zip(self.seeds, self.samples)]
+        return [np.random.Generator(np.random.Philox(key=key)) for key in keys]
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers, float32 on the CPU; ``shape[0]`` must be the number of samples."""

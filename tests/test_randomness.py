@@ -2,6 +2,7 @@ import pytest
 import torch
 from scipy import stats
 
+from modeseek.errors import UsageError
 from modeseek.randomness import Streams, normal, repeat, uniform
 
 
@@ -31,6 +32,15 @@ def test_at_starts_the_stream_again():
     streams = Streams.for_batch(0, 2).at(4)
     used = streams.normal((2, 3))
     torch.testing.assert_close(streams.at(4).normal((2, 3)), used, rtol=0, atol=0)
+
+
+def test_rows_of_several_runs_travel_in_one_batch():
+    mixed = Streams([3, 8, 3], [0, 0, 1]).at(5)
+    rows = [Streams(3, [0], 5), Streams(8, [0], 5), Streams(3, [1], 5)]
+    torch.testing.assert_close(mixed.normal((3, 4)), torch.cat([r.normal((1, 4)) for r in rows]), rtol=0, atol=0)
+    torch.testing.assert_close(mixed.repeat(2).normal((6, 4))[2:4], rows[1].repeat(2).normal((2, 4)), rtol=0, atol=0)
+    with pytest.raises(UsageError, match="one seed or one for each sample, got 2 for 3"):
+        Streams([3, 8], range(3))
 
 
 def test_neighbouring_streams_are_independent():
