@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from modeseek.errors import RunError
+from modeseek.reports import plain
 from modeseek.runs import write_atomic, writing
 
 Numbers = dict[str, float]
@@ -85,15 +86,6 @@ class Book:
         return self.path / f"{name}.md"
 
 
-def plain(value: Any) -> Any:
-    """What JSON knows: a number that is not finite becomes its name."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _name(what: str, key: Any) -> str:
     return hashlib.sha256(repr((FORMAT, what, key)).encode()).hexdigest()[:16]
 
@@ -135,10 +127,3 @@ class Spread:
 def over_seeds(cells: Sequence[Numbers]) -> dict[str, Spread]:
     """Each number of the cells of one row over their seeds."""
     return {name: Spread.of([cell[name] for cell in cells]) for name in cells[0]}
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Markdown."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    shown = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in shown]) + "\n"

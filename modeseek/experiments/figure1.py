@@ -9,14 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from modeseek.experiments.cells import Book, Numbers, table
+from modeseek.experiments.cells import Book, Numbers
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.planar import DENOISERS, UNIFORM_5, narrow, opened
-from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
+from modeseek.lab.config import DenoiserName, LabConfig
 from modeseek.lab.draw import shade
 from modeseek.lab.measure import Truth
 from modeseek.lab.points import moved
 from modeseek.lab.problem import FRESH, Problem
 from modeseek.plots import Panel, keep, panels, require
+from modeseek.reports import table
 
 SEED = 0
 

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modeseek.experiments.cells import Book, Numbers, table
+from modeseek.experiments.cells import Book, Numbers
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.draws import gradients
 from modeseek.experiments.planar import UNIFORM_5, opened
-from modeseek.lab.config import LabConfig, ReproduceConfig
+from modeseek.lab.config import LabConfig
 from modeseek.lab.draw import landscape, landscape_panel, nodes
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.points import dense_grid, moved
@@ -27,6 +28,7 @@ from modeseek.lab.problem import Problem
 from modeseek.landscape import from_field
 from modeseek.metrics import efficiency, nll
 from modeseek.plots import Curves, Panel, curves, keep, panels, require
+from modeseek.reports import table
 
 DRAWS = 1000
 BANDWIDTHS = (0.05, 0.1, 0.2236, 0.5)

@@ -16,8 +16,9 @@ from tiny_laboratory import strict
 from modeseek import runs
 from modeseek.errors import RunError
 from modeseek.experiments import cells
-from modeseek.experiments.cells import Book, Spread, over_seeds, plain, table
+from modeseek.experiments.cells import Book, Spread, over_seeds
 from modeseek.lab.config import LabConfig
+from modeseek.reports import plain, table
 
 KEY = LabConfig("fractal")
 NUMBERS = {"a": 1 / 3, "b": -1e-300, "c": 5e300}
