@@ -49,6 +49,68 @@ def test_loss_is_that_of_the_noise():
     torch.testing.assert_close(trained.loss(X, None, eps, sigma), (eps_phi - eps).square().mean())
 
 
+def test_loss_is_that_of_the_velocity():
+    """VSD-2: the mean square of v_phi - v, v = a eps - s x."""
+    sigma, eps = t64([0.05, 0.2, 0.5, 1.0, 2.0]), t64(POINTS[::-1].copy())
+    trained = Trained(nn.Linear(1, 1), MixtureDenoiser(gaussian()), TABLE, target="velocity")
+    a, z = 1 / (1 + sigma**2).sqrt()[:, None], X + sigma[:, None] * eps
+    s = a * sigma[:, None]
+    eps_phi = -sigma[:, None] * gaussian().score(z, sigma)
+    v_phi = a * eps_phi - s * (z - sigma[:, None] * eps_phi)
+    torch.testing.assert_close(trained.loss(X, None, eps, sigma), (v_phi - (a * eps - s * X)).square().mean())
+
+
+@pytest.mark.parametrize("target", ["epsilon", "velocity"])
+def test_the_gradient_is_that_of_the_loss(target):
+    """VSD-2: bit for bit, in spite of the power of two that it is carried with."""
+    network = Linear()
+    trained = Trained(network, network, TABLE, target=target)
+    again = Streams.for_batch(0, 5)
+    sigma = TABLE.pick(again.uniform((5,)), trained.first, trained.last)
+    loss = trained.loss(X, None, again.normal(X.shape).double(), sigma)
+    expected = torch.autograd.grad(loss, [network.matrix, network.offset])
+    trained.fit(X, None, Streams.for_batch(0, 5), 0)
+    assert torch.equal(network.matrix.grad, expected[0])
+    assert torch.equal(network.offset.grad, expected[1])
+
+
+class Adapted(Linear):
+    """On top of other weights; where it learns, the condition is their negative."""
+
+    def __init__(self, base: int) -> None:
+        super().__init__()
+        self.fingerprint = torch.tensor([base], dtype=torch.uint8)
+
+    def dropped(self, cond: Tensor, rng: Streams, batch: int) -> Tensor:
+        return -cond * rng.uniform((batch,))[:, None]
+
+    def forward(self, z: Tensor, sigma: object, cond: Tensor) -> Tensor:
+        return super().forward(z, sigma) + cond
+
+
+def test_an_adapter_learns_under_its_own_condition():
+    """VSD-2: the condition is changed by numbers drawn after level and noise, for the fit alone."""
+    network, cond, again = Adapted(1), X + 1, Streams.for_batch(0, 5)
+    trained = Trained(network, network, TABLE)
+    sigma = TABLE.pick(again.uniform((5,)), trained.first, trained.last)
+    eps = again.normal(X.shape).double()
+    expected = trained.loss(X, -cond * again.uniform((5,))[:, None], eps, sigma)
+    found = trained.fit(X, cond, Streams.for_batch(0, 5), 0)["fit_loss"]
+    assert found == float(expected.detach())
+
+
+def test_an_adapters_state_says_what_it_stands_on():
+    one, other, none = Adapted(1), Adapted(2), Linear()
+    state = Trained(one, one, TABLE).state_dict()
+    assert state["base"].tolist() == [1]
+    Trained(one, one, TABLE).load_state_dict(state)
+    for network in (other, none):
+        with pytest.raises(UsageError, match="it was trained on another base model"):
+            Trained(network, network, TABLE).load_state_dict(state)
+    with pytest.raises(UsageError, match="it was trained on another base model"):
+        Trained(one, one, TABLE).load_state_dict(Trained(none, none, TABLE).state_dict())
+
+
 def test_fits_the_posterior_mean_of_a_gaussian():
     """VSD-2: a linear denoiser at one level tends to MU + C (C + sigma^2 I)^-1 (z - MU), which is linear."""
     sigma, n, network = 0.6, 4096, Linear()
@@ -170,6 +232,20 @@ def test_a_loss_that_is_not_finite_stops_before_the_step():
     assert torch.equal(network.matrix, before)
 
 
+class Cusp(Linear):
+    """A finite loss whose gradient is not."""
+
+    def forward(self, z: Tensor, sigma: object, cond: object = None) -> Tensor:
+        return super().forward(z, sigma) + self.offset.abs().sqrt()
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_step():
+    network = Cusp()
+    with pytest.raises(NonFiniteError, match="the gradient of the auxiliary's loss must be finite, got nan at step 4"):
+        Trained(network, network, TABLE).fit(X, None, Streams.for_batch(0, 5), 4)
+    assert not bool(network.matrix.detach().any())
+
+
 def test_refuses():
     network = Linear()
     with pytest.raises(UsageError, match="lr must be positive and steps at least 1, got 0 and 1"):
@@ -182,6 +258,10 @@ def test_refuses():
         Trained(Linear().requires_grad_(False), network, TABLE)
     with pytest.raises(UsageError, match="must be differentiable in the network's parameters"):
         Trained(network, MixtureDenoiser(gaussian()), TABLE).fit(X, None, Streams.for_batch(0, 5), 0)
+    with pytest.raises(UsageError, match="must depend on the network's parameters"):
+        Trained(network, Linear(), TABLE).fit(X, None, Streams.for_batch(0, 5), 0)
+    with pytest.raises(UsageError, match="target must be epsilon or velocity, got 'v'"):
+        Trained(network, network, TABLE, target="v")
 
 
 def test_costs_what_its_denoiser_costs():
