@@ -17,10 +17,11 @@ NEEDED = (
     "pydantic",
     "pyyaml",
     "pillow",
+    "peft",
     "tqdm",
     "rich",
 )
-OPTIONAL = ("peft", "matplotlib", "scikit-image", "gradio", "trimesh", "viser", "imageio", "tensorboard")
+OPTIONAL = ("matplotlib", "scikit-image", "gradio", "trimesh", "viser", "imageio", "tensorboard")
 
 
 def report() -> tuple[str, bool]:

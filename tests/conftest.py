@@ -1,4 +1,4 @@
-"""What the tests share: one thread, no network, and tiny Stable-Diffusion-layout pipelines with random weights."""
+"""What the tests share: one thread, no network, and tiny pipelines with random weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_families import FamilyFactory
 
 from modeseek import cli
 
@@ -151,6 +152,27 @@ def pipeline_dir(pipeline: Callable[..., Any], tmp_path_factory: pytest.TempPath
         if key not in made:
             made[key] = tmp_path_factory.mktemp("pipeline")
             pipeline(scheduler, **options).save_pretrained(made[key], safe_serialization=True)
+        return made[key]
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def family(parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Factory of tiny pipelines of every family: ``family("flux-dev")``; ``options`` are the scheduler's."""
+    return FamilyFactory(parts, tmp_path_factory.mktemp("t5"))
+
+
+@pytest.fixture(scope="session")
+def family_dir(family: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Factory of saved pipelines of every family; the folder of equal arguments is shared, so leave it as it is."""
+    made: dict[str, Path] = {}
+
+    def save(name: str, **options: Any) -> Path:
+        key = json.dumps([name, options], sort_keys=True)
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(name)
+            family(name, **options).save_pretrained(made[key], safe_serialization=True)
         return made[key]
 
     return save

@@ -1,5 +1,7 @@
-"""Text-to-image models as one object: encode prompts, encode and decode images, denoise."""
+"""Pretrained image models as one object each: encode prompts, encode and decode images, denoise."""
 
-from modeseek.priors.diffusers import LatentPrior, open_prior
+from modeseek.priors.base import Prior
+from modeseek.priors.diffusers import open_prior
+from modeseek.priors.latent import LatentPrior
 
-__all__ = ["LatentPrior", "open_prior"]
+__all__ = ["LatentPrior", "Prior", "open_prior"]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from modeseek.errors import NonFiniteError, PriorError, UsageError
-from modeseek.priors import LatentPrior, open_prior
+from modeseek.priors import Prior, open_prior
 from modeseek.randomness import Streams
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -53,21 +53,21 @@ def reference(pipeline: Any, eps: Tensor, steps: int, **options: Any) -> Tensor:
     return made.images
 
 
-def ours(prior: LatentPrior, rng: Any, steps: int, batch: int = 3, **options: Any) -> Tensor:
+def ours(prior: Prior, rng: Any, steps: int, batch: int = 3, **options: Any) -> Tensor:
     cond = prior.encode_prompt(PROMPTS[:batch])
     return prior.sample(cond, rng, steps=steps, guidance_scale=4.0, negative=NEGATIVE, **options)
 
 
 @pytest.fixture(scope="module")
-def prior(tiny: Path) -> LatentPrior:
+def prior(tiny: Path) -> Prior:
     return open_prior(tiny)
 
 
 @pytest.fixture
-def exact(pipeline: Factory) -> Callable[[str], LatentPrior]:
+def exact(pipeline: Factory) -> Callable[[str], Prior]:
     """Priors in float64, but for the text."""
 
-    def build(prediction: str) -> LatentPrior:
+    def build(prediction: str) -> Prior:
         prior = open_prior(pipeline(prediction_type=prediction), dtype=torch.float64)
         prior.text_encoder.float()  # transformers 4 masks with a number that float64 does not survive
         return prior
@@ -143,7 +143,7 @@ def test_zero_terminal_snr(pipeline: Factory) -> None:
     assert float((ours(prior, streams.at(0), 10) - expected).abs().max()) < 0.02 * float(expected.std())
 
 
-def test_a_sample_does_not_depend_on_its_batch(prior: LatentPrior) -> None:
+def test_a_sample_does_not_depend_on_its_batch(prior: Prior) -> None:
     together = ours(prior, Streams(0, [5, 6, 7]), 5)
     cond = prior.encode_prompt(PROMPTS[1])
     alone = prior.sample(cond, Streams(0, [6]), steps=5, guidance_scale=4.0, negative=NEGATIVE)
@@ -151,13 +151,13 @@ def test_a_sample_does_not_depend_on_its_batch(prior: LatentPrior) -> None:
     assert float((together[0] - together[1]).abs().max()) > 0.1
 
 
-def test_a_sample_that_is_not_finite_is_refused(prior: LatentPrior) -> None:
+def test_a_sample_that_is_not_finite_is_refused(prior: Prior) -> None:
     with pytest.raises(NonFiniteError, match="sample"):
         prior.sample(prior.encode_prompt("cat"), Streams(0), steps=2, guidance_scale=float("nan"))
 
 
 @pytest.mark.parametrize("steps", [0, 1001])
-def test_a_grid_needs_steps_within_the_table(prior: LatentPrior, steps: int) -> None:
+def test_a_grid_needs_steps_within_the_table(prior: Prior, steps: int) -> None:
     with pytest.raises(UsageError, match="between 1 and 1000"):
         prior.grid(steps)
 
@@ -166,7 +166,7 @@ def test_a_grid_needs_steps_within_the_table(prior: LatentPrior, steps: int) -> 
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_the_denoiser_is_the_native_formula(prediction: str, exact: Callable[[str], LatentPrior]) -> None:
+def test_the_denoiser_is_the_native_formula(prediction: str, exact: Callable[[str], Prior]) -> None:
     prior = exact(prediction)
     cond = prior.encode_prompt(["red cat"] * 4)
     steps = torch.tensor([0, 17, 500, 999])
@@ -181,7 +181,7 @@ def test_the_denoiser_is_the_native_formula(prediction: str, exact: Callable[[st
     assert math.isclose(prior.table.sigma_max, float(s[3] / a[3]), rel_tol=1e-12)
 
 
-def test_a_level_for_each_sample_is_that_level_for_all(exact: Callable[[str], LatentPrior]) -> None:
+def test_a_level_for_each_sample_is_that_level_for_all(exact: Callable[[str], Prior]) -> None:
     prior = exact("epsilon")
     z = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     cond = prior.encode_prompt("tree")
@@ -192,7 +192,7 @@ def test_a_level_for_each_sample_is_that_level_for_all(exact: Callable[[str], La
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-9, atol=1e-9)
 
 
-def test_levels_outside_the_table(prior: LatentPrior) -> None:
+def test_levels_outside_the_table(prior: Prior) -> None:
     z, cond = torch.ones(2, 4, 8, 8), prior.encode_prompt("tree")
     lowest = prior.denoiser.sigma_min
     with torch.no_grad():
@@ -207,7 +207,7 @@ def test_levels_outside_the_table(prior: LatentPrior) -> None:
 
 
 @pytest.mark.parametrize("cond", [None, {"text": torch.ones(1, 12, 16)}])
-def test_a_text_model_needs_encoded_text(prior: LatentPrior, cond: Any) -> None:
+def test_a_text_model_needs_encoded_text(prior: Prior, cond: Any) -> None:
     with pytest.raises(UsageError, match="empty prompt"):
         prior.denoiser(torch.ones(1, 4, 8, 8), 1.0, cond)
 
@@ -233,7 +233,7 @@ def test_half_precision_networks_keep_float32_arithmetic(tiny: Path) -> None:
     assert (latent.dtype, prior.decode(latent).dtype) == (torch.float32, torch.float32)
 
 
-def test_half_precision_is_near_full(tiny: Path, prior: LatentPrior) -> None:
+def test_half_precision_is_near_full(tiny: Path, prior: Prior) -> None:
     full = ours(prior, Streams.for_batch(3, 3), 5)
     half = ours(open_prior(tiny, dtype=torch.bfloat16), Streams.for_batch(3, 3), 5)
     assert float((half - full).std()) < 0.05 * float(full.std())
@@ -242,14 +242,14 @@ def test_half_precision_is_near_full(tiny: Path, prior: LatentPrior) -> None:
 # -- guidance ----------------------------------------------------------------------------------------------------------
 
 
-def calls(prior: LatentPrior) -> list[int]:
+def calls(prior: Prior) -> list[int]:
     """Batch sizes of the UNet's calls, growing."""
     sizes: list[int] = []
     prior.unet.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
     return sizes
 
 
-def test_guidance_is_one_batched_call_and_the_formula(exact: Callable[[str], LatentPrior]) -> None:
+def test_guidance_is_one_batched_call_and_the_formula(exact: Callable[[str], Prior]) -> None:
     prior = exact("epsilon")
     z = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     cond, uncond = prior.encode_prompt(PROMPTS), prior.encode_prompt(NEGATIVE)
@@ -268,7 +268,7 @@ def test_guidance_is_one_batched_call_and_the_formula(exact: Callable[[str], Lat
     assert float((got - with_cond).abs().max()) > 0.1
 
 
-def test_guidance_in_an_interval(prior: LatentPrior) -> None:
+def test_guidance_in_an_interval(prior: Prior) -> None:
     z, cond = Streams.for_batch(0, 2).normal((2, 4, 8, 8)), prior.encode_prompt(PROMPTS[:2])
     limited, guided = prior.guided(4.0, interval=(1.0, 5.0)), prior.guided(4.0)
     with torch.no_grad():
@@ -280,7 +280,7 @@ def test_guidance_in_an_interval(prior: LatentPrior) -> None:
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
-def test_prompts_are_encoded_as_by_the_pipeline(tiny: Path, pipeline: Factory, prior: LatentPrior) -> None:
+def test_prompts_are_encoded_as_by_the_pipeline(tiny: Path, pipeline: Factory, prior: Prior) -> None:
     long = "cat house tree of many words that no tokenizer of twelve tokens holds"
     prompts = [*PROMPTS, "", "Ünïcode 🐈 & <|endoftext|>", long]
     expected, negative = pipeline().encode_prompt(prompts, "cpu", 1, True, negative_prompt=[NEGATIVE] * len(prompts))
@@ -292,7 +292,7 @@ def test_prompts_are_encoded_as_by_the_pipeline(tiny: Path, pipeline: Factory, p
     torch.testing.assert_close(prior.encode_prompt(""), empty, rtol=0, atol=1e-6)
 
 
-def test_prompts_of_a_batch_are_encoded_as_one_by_one(prior: LatentPrior) -> None:
+def test_prompts_of_a_batch_are_encoded_as_one_by_one(prior: Prior) -> None:
     alone = torch.cat([prior.encode_prompt(p) for p in PROMPTS])
     torch.testing.assert_close(prior.encode_prompt(PROMPTS), alone, rtol=0, atol=1e-6)
     assert float((alone[0] - alone[1]).abs().max()) > 0.1
@@ -306,7 +306,7 @@ def pictures(batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.rand(batch, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
-def test_encode_is_the_scaled_mean_of_the_posterior(prior: LatentPrior) -> None:
+def test_encode_is_the_scaled_mean_of_the_posterior(prior: Prior) -> None:
     image = pictures()
     posterior = prior.vae.encode(2 * image - 1).latent_dist
     assert prior.vae.config.scaling_factor == 0.5
@@ -318,7 +318,7 @@ def test_encode_is_the_scaled_mean_of_the_posterior(prior: LatentPrior) -> None:
     assert float((drawn - prior.encode(image)).abs().max()) > 1e-3
 
 
-def test_decode_undoes_the_scaling(prior: LatentPrior) -> None:
+def test_decode_undoes_the_scaling(prior: Prior) -> None:
     x = Streams.for_batch(0, 2).normal((2, 4, 8, 8))
     with torch.no_grad():
         raw = prior.vae.decode(x / 0.5).sample
@@ -329,7 +329,7 @@ def test_decode_undoes_the_scaling(prior: LatentPrior) -> None:
     assert float(prior.decode(100 * x).max()) <= 1
 
 
-def test_an_autoencoder_with_a_shift(pipeline: Factory, prior: LatentPrior) -> None:
+def test_an_autoencoder_with_a_shift(pipeline: Factory, prior: Prior) -> None:
     built = pipeline()
     built.vae.register_to_config(shift_factor=0.25)
     shifted, image = open_prior(built), pictures()
@@ -339,7 +339,7 @@ def test_an_autoencoder_with_a_shift(pipeline: Factory, prior: LatentPrior) -> N
     )
 
 
-def test_encode_has_a_gradient(exact: Callable[[str], LatentPrior]) -> None:
+def test_encode_has_a_gradient(exact: Callable[[str], Prior]) -> None:
     prior, image = exact("epsilon"), pictures(1, torch.float64)
     towards, along = torch.randn(1, 4, 8, 8, dtype=torch.float64), torch.randn(1, 3, 16, 16, dtype=torch.float64)
 
@@ -357,12 +357,12 @@ def test_encode_has_a_gradient(exact: Callable[[str], LatentPrior]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (1, 1, 16, 16), (1, 3, 16, 15), (1, 3, 15, 16)])
-def test_encode_refuses_what_is_no_picture(prior: LatentPrior, shape: tuple[int, ...]) -> None:
+def test_encode_refuses_what_is_no_picture(prior: Prior, shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=r"multiples of 2, got \("):
         prior.encode(torch.zeros(shape))
 
 
-def test_sizes(prior: LatentPrior) -> None:
+def test_sizes(prior: Prior) -> None:
     assert (prior.factor, prior.image_size, prior.latent_shape) == (2, 16, (4, 8, 8))
 
 
@@ -404,8 +404,8 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 def test_another_kind_of_pipeline(folder: Path) -> None:
-    edit(folder / "model_index.json", _class_name="StableDiffusionXLPipeline")
-    refused(folder, "StableDiffusionPipeline", "StableDiffusionXLPipeline")
+    edit(folder / "model_index.json", _class_name="StableDiffusionInpaintPipeline")
+    refused(folder, "StableDiffusionPipeline", "FluxPipeline", "StableDiffusionInpaintPipeline")
 
 
 def test_an_object_that_is_no_pipeline(pipeline: Factory) -> None:
@@ -507,6 +507,35 @@ def test_an_inpainting_network(pipeline: Factory) -> None:
     config = {k: v for k, v in built.unet.config.items() if not k.startswith("_")}
     built.unet = UNet2DConditionModel(**{**config, "in_channels": 9})
     refused(built, "9 channels", "4")
+
+
+def test_a_text_encoder_of_another_width(pipeline: Factory) -> None:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    built = pipeline()
+    config = CLIPTextConfig(**{**built.text_encoder.config.to_dict(), "hidden_size": 32})
+    built.text_encoder = CLIPTextModel(config)
+    refused(built, "as wide as", "16", "32")
+
+
+def test_a_tokenizer_that_is_not_there(folder: Path) -> None:
+    shutil.rmtree(folder / "tokenizer")
+    refused(folder, "lacks", "tokenizer")
+
+
+def test_a_safety_checker_is_not_run_and_told_of_once(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    edit(folder / "model_index.json", safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
+    open_prior(folder)
+    told = [str(w.message) for w in recwarn if "safety checker" in str(w.message)]
+    assert told == [f"{folder} has a safety checker, which modeseek does not run: pictures are not checked"]
+
+
+def test_a_pipeline_object_with_a_safety_checker(pipeline: Factory) -> None:
+    built = pipeline()
+    built.register_modules(safety_checker=torch.nn.Identity())
+    with pytest.warns(UserWarning, match="StableDiffusionPipeline has a safety checker.*not checked"):
+        open_prior(built)
+    assert built.safety_checker is not None
 
 
 def test_a_network_that_wants_more_than_text(pipeline: Factory) -> None:
