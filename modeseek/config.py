@@ -15,8 +15,19 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 import tyro
 
 from modeseek.errors import UsageError
-from modeseek.methods import Clock, ImageMethod, ProductOptions, ProductSamplerName, Start, Weighting
-from modeseek.schedules import Shape
+from modeseek.methods import (
+    Clock,
+    Fresh,
+    ImageMethod,
+    Loss,
+    Pairing,
+    Posterior,
+    ProductOptions,
+    ProductSamplerName,
+    Start,
+    Weighting,
+)
+from modeseek.schedules import Anneal, Shape, Time, TimeShape, Uniform
 
 Config = TypeVar("Config")
 Preset = Literal["quick", "paper"]
@@ -31,7 +42,7 @@ class ImageConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     prompts: tyro.conf.Positional[tuple[str, ...]]
-    """One picture for each prompt; they run as one batch."""
+    """One picture (--particles of them) for each prompt; they run as one batch."""
     out: Path | None = None
     """Run directory. A new folder under modeseek-runs if not given."""
     overwrite: bool = False
@@ -39,7 +50,7 @@ class ImageConfig:
     prior: str = "pocket"
     """Pipeline directory, hub id, or "pocket" for the shipped model."""
     preset: Preset | None = None
-    """Where unset options come from: quick is the default for the shipped model, paper for any other."""
+    """Where unset options come from: quick, this project's own, or paper, at 64 times the evaluations."""
     method: ImageMethod = "msd"
     """Gradient estimator."""
     sampler: ProductSamplerName | None = None
@@ -86,12 +97,28 @@ class ImageConfig:
     """Cap on an inversion's noise, in units of unit noise; inf is none."""
     printed_start: bool = False
     """Start exponential_inverted with the paper's printed mix."""
+    time: TimeShape | None = None
+    """Timesteps of sds, vsd and sdi: drawn for each picture (uniform), or falling over the run (linear, sqrt),"""
     time_low: float | None = None
-    """sds draws timesteps from this fraction of the table"""
+    """as fractions of the table: from this"""
     time_high: float = 0.98
-    """to this; sdi falls from the second to the first."""
-    weighting: Weighting = "sigma2"
-    """Weight of sds over noise levels."""
+    """to this; a falling time goes from the second to the first."""
+    time_drop: tuple[int, float] | None = None
+    """A step, and the upper end of drawn times from that step on; ProlificDreamer's is 0.5."""
+    weighting: Weighting | None = None
+    """Weight of sds, vsd and sdi over noise levels: s^2, 1, sqrt(abar) (1 - abar), or that of x - x0."""
+    loss: Loss = "latent"
+    """Where sds compares: latents, or the picture with the decoded x0."""
+    posterior: Posterior = "mean"
+    """What the encoder makes of a picture: the mean of its latents, or a sample at every step."""
+    particles: int = 1
+    """Pictures per prompt; vsd keeps them apart."""
+    lora_rank: int = 4
+    """Rank of the LoRA that vsd trains on the pictures,"""
+    lora_lr: float = 1e-4
+    """Adam's learning rate for it,"""
+    lora_steps: int = 1
+    """and its steps for each of the picture's: a forward and a backward pass each, not counted as evaluations."""
     inversion_steps: int = 10
     """Steps of sdi's inversion at the largest level."""
     inversion_guidance: float | None = None
@@ -100,6 +127,10 @@ class ImageConfig:
     """Share of fresh noise in sdi's inversion: 0 is deterministic, 1 no inversion."""
     inversion_start: float | None = None
     """Noise level at which sdi takes the picture to be; the model's smallest if not given."""
+    inversion_noise: Fresh = "exchanged"
+    """Fresh noise in sdi's inversion: in exchange for a part of the step, or added to it as the public code does."""
+    pairing: Pairing = "remapped"
+    """Timestep that sdi asks at: the inversion's own, or the public code's, up to T / steps below it."""
     generator: GeneratorName = "mlp"
     """What is optimised: a coordinate network, pixels, or the latent itself."""
     size: int | None = None
@@ -137,11 +168,12 @@ def _check(c: ImageConfig) -> None:
         raise UsageError(f"method must be one of {', '.join(get_args(ImageMethod))}, got {c.method!r}")
     counts: tuple[str, ...] = ("steps", "sample_steps", "refresh_every", "n_samples", "sweeps", "size")
     counts += ("inversion_steps", "picture_every", "checkpoint_every", "mlp_features", "mlp_width", "mlp_layers")
+    counts += ("particles", "lora_rank", "lora_steps")
     for name in counts:
         value = getattr(c, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
-    for name in ("lr", "bandwidth_start", "bandwidth_end", "data_variance", "mlp_bandwidth"):
+    for name in ("lr", "bandwidth_start", "bandwidth_end", "data_variance", "mlp_bandwidth", "lora_lr"):
         value = getattr(c, name)
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} must be positive and finite, got {value}")
@@ -165,9 +197,39 @@ def _check(c: ImageConfig) -> None:
         raise UsageError(f"0 <= kernel_low < kernel_high must hold, got {c.kernel_low} and {c.kernel_high}")
     if c.threads < 0:
         raise UsageError(f"threads must be at least 0, got {c.threads}")
+    _check_choices(c)
+
+
+def _check_choices(c: ImageConfig) -> None:
+    """Refuse options that exclude each other."""
+    if c.method != "msd":
+        times(c)
+    if c.loss == "image" and c.method != "sds":
+        raise UsageError(f"loss image is a choice of sds, got it for {c.method}")
+    if c.loss == "image" and c.generator == "latents":
+        raise UsageError("loss image must have a generator of pictures, got latents")
+    if c.posterior == "sample" and c.generator == "latents":
+        raise UsageError("posterior sample must have a generator of pictures, got latents")
+
+
+def times(c: ImageConfig) -> Time:
+    """When sds, vsd and sdi look at which timesteps; a falling time is as long as the run.
+
+    Raises:
+        UsageError: if its ends do not fit, or a falling time is told to drop.
+    """
+    settings = Settings.of(c)
+    if settings.time == "uniform":
+        return Uniform(settings.time_low, c.time_high, c.time_drop)
+    if c.time_drop is not None:
+        raise UsageError(f"time_drop is a choice of uniform times, got it for {settings.time}")
+    # the last target is drawn at the end of the schedule
+    return Anneal(c.time_high, settings.time_low, settings.last_target + 1, settings.time)
 
 
 SQRT2 = math.sqrt(2.0)
+DEFAULT: Preset = "quick"
+USUAL_GUIDANCE = 7.5  # of quick on any other model than the shipped one, which takes 4
 
 
 @dataclass(frozen=True)
@@ -187,7 +249,9 @@ class Settings:
     kernel_low: float
     kernel_high: float
     max_eps: float
+    time: TimeShape
     time_low: float
+    weighting: Weighting
     inversion_guidance: float
 
     @property
@@ -199,7 +263,10 @@ class Settings:
     def of(cls, config: ImageConfig) -> Settings:
         """The preset's settings, with what the configuration says put in."""
         given = {f.name: getattr(config, f.name) for f in dataclasses.fields(cls)}
-        preset = METHOD_PRESETS[config.method][config.preset or default_preset(config)]
+        name = config.preset or DEFAULT
+        preset = METHOD_PRESETS[config.method][name]
+        if name == "quick" and config.prior != "pocket":
+            preset = dataclasses.replace(preset, guidance=USUAL_GUIDANCE)
         return dataclasses.replace(preset, **{k: v for k, v in given.items() if v is not None})
 
 
@@ -218,24 +285,28 @@ PRESETS: dict[Preset, Settings] = {
         kernel_low=0.0,
         kernel_high=math.inf,
         max_eps=math.inf,
+        time="uniform",
         time_low=0.02,  # DreamFusion
+        weighting="sigma2",
         inversion_guidance=-6.5,  # 1 - 7.5
     ),
     "quick": Settings(
-        sampler="proximal",  # no inversion, no noise of its own: see docs/quality.md
-        steps=120,
+        sampler="proximal",  # no inversion, no noise of its own: see docs/compare.md
+        steps=400,
         lr=1e-2,
         guidance=4.0,
         sample_steps=12,
         bandwidth_start=3.0,
         bandwidth_end=0.2,
         bandwidth_shape="geometric",
-        refresh_every=4,
+        refresh_every=16,  # a target is worth as many steps; more targets change nothing
         start="x",
         kernel_low=0.0,
         kernel_high=math.inf,
         max_eps=math.inf,
+        time="uniform",
         time_low=0.02,
+        weighting="sigma2",
         inversion_guidance=-2.0,  # as far below 1 as the guidance is above
     ),
 }
@@ -244,26 +315,33 @@ PRESETS: dict[Preset, Settings] = {
 # a target of sds is one noisy look and is not worth a second step; quick: the evaluations of msd's quick
 SDS_PRESETS: dict[Preset, Settings] = {
     "paper": dataclasses.replace(PRESETS["paper"], refresh_every=1),
-    "quick": dataclasses.replace(PRESETS["quick"], refresh_every=1, steps=360),
+    "quick": dataclasses.replace(PRESETS["quick"], refresh_every=1, steps=300),
 }
 
-# time_low: Lukoianov et al.; quick: as many evaluations again
+# guidance: Wang et al.; quick: as many evaluations again, two of the model and one of the LoRA a step
+VSD_PRESETS: dict[Preset, Settings] = {
+    "paper": dataclasses.replace(SDS_PRESETS["paper"], guidance=7.5),
+    "quick": dataclasses.replace(SDS_PRESETS["quick"], steps=200),
+}
+
+# Lukoianov et al.; quick: as many evaluations again
+SDI: dict[str, Any] = {"time": "linear", "time_low": 0.25, "weighting": "x0"}
 SDI_PRESETS: dict[Preset, Settings] = {
-    "paper": dataclasses.replace(PRESETS["paper"], refresh_every=1, time_low=0.25),
-    "quick": dataclasses.replace(PRESETS["quick"], refresh_every=3, steps=126, time_low=0.25),
+    "paper": dataclasses.replace(PRESETS["paper"], refresh_every=1, **SDI),
+    "quick": dataclasses.replace(PRESETS["quick"], refresh_every=12, **SDI),
 }
 
-METHOD_PRESETS: dict[ImageMethod, dict[Preset, Settings]] = {"sds": SDS_PRESETS, "sdi": SDI_PRESETS, "msd": PRESETS}
-
-
-def default_preset(config: ImageConfig) -> Preset:
-    """Quick for the shipped model, paper for any other."""
-    return "quick" if config.prior == "pocket" else "paper"
+METHOD_PRESETS: dict[ImageMethod, dict[Preset, Settings]] = {
+    "sds": SDS_PRESETS,
+    "vsd": VSD_PRESETS,
+    "sdi": SDI_PRESETS,
+    "msd": PRESETS,
+}
 
 
 def resolve(config: ImageConfig) -> ImageConfig:
     """The configuration with every unset option taken from its preset: what a run's config.yaml holds."""
-    preset = config.preset or default_preset(config)
+    preset = config.preset or DEFAULT
     return dataclasses.replace(config, preset=preset, **dataclasses.asdict(Settings.of(config)))
 
 

@@ -84,13 +84,17 @@ PRODUCT_SAMPLERS = {
 }
 
 EstimatorName = Literal["sds", "vsd", "sdi", "msd"]
-ImageMethod = Literal["sds", "sdi", "msd"]  # those that `modeseek image` takes
+ImageMethod = Literal["sds", "vsd", "sdi", "msd"]  # those that `modeseek image` takes
 ProductSamplerName = Literal[
     "posterior_mean", "exact", "summed", "exponential", "exponential_inverted", "proximal", "gibbs"
 ]
 Start = Literal["posterior_mean", "x"]
 Clock = Literal["sigma", "timestep"]
-Weighting = Literal["sigma2", "uniform"]
+Weighting = Literal["sigma2", "uniform", "fantasia3d", "x0"]
+Pairing = Literal["remapped", "public"]
+Fresh = Literal["exchanged", "added"]
+Loss = Literal["latent", "image"]
+Posterior = Literal["mean", "sample"]
 
 
 @dataclass(frozen=True)

@@ -13,25 +13,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modeseek.config import ImageConfig, Settings, from_yaml, product_options, resolve, to_yaml
-from modeseek.denoisers.base import check_level
+from modeseek.config import ImageConfig, Settings, from_yaml, product_options, resolve, times, to_yaml
+from modeseek.denoisers.base import Cond, check_level, repeat_cond
+from modeseek.denoisers.diffusers import VPDenoiser
+from modeseek.denoisers.flow import FlowDenoiser
 from modeseek.distillation import Progress
-from modeseek.errors import UsageError
-from modeseek.estimators import MSD, SDI, SDS, Estimator
+from modeseek.errors import PriorError, UsageError
+from modeseek.estimators import MSD, SDI, SDS, VSD, Estimator, ImageSpace, Trained, Trains
+from modeseek.estimators.trained import Target
 from modeseek.generators import Encoded, ImageMLP, Latents, Pixels
 from modeseek.jobs import Job
 from modeseek.methods import PRODUCT_SAMPLERS
 from modeseek.pictures import animation, enlarge, png, read_picture, sheet
-from modeseek.priors import LatentPrior, open_prior
+from modeseek.priors import Prior, open_prior
+from modeseek.priors.lora import LoRA
 from modeseek.randomness import Streams
 from modeseek.runs import Run, free_path, refuse_existing, write_atomic
-from modeseek.schedules import Anneal, Bandwidth
+from modeseek.schedules import Bandwidth
 from modeseek.shipped import POCKET
 
 INIT_STEP = -1  # the streams' step from which initial weights are drawn
 
 
-def build_prior(config: ImageConfig) -> LatentPrior:
+def build_prior(config: ImageConfig) -> Prior:
     """The configured model."""
     source = POCKET if config.prior == "pocket" else config.prior
     return open_prior(source, device=_device(config.device), dtype=getattr(torch, config.dtype))
@@ -51,22 +55,30 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def build_estimator(config: ImageConfig, prior: LatentPrior) -> Estimator:
+def build_estimator(config: ImageConfig, prior: Prior) -> Estimator:
     """The configured estimator on a prior."""
     settings = Settings.of(config)
     interval = (config.guidance_low, config.guidance_high)
     limited = None if interval == (0.0, float("inf")) else interval
     guided = prior.guided(settings.guidance, config.negative, interval=limited)
-    length = settings.last_target + 1  # the last target is drawn at the end of the schedule
     if config.method == "sds":
-        time_range = (settings.time_low, config.time_high)
-        return SDS(guided, prior.table, time_range=time_range, weighting=config.weighting)
+        sds = SDS(guided, prior.table, time=times(config), weighting=settings.weighting)
+        images = ImageSpace(sds, prior.encode, prior.decode, posterior=config.posterior)
+        return sds if config.loss == "latent" else images
+    if config.method == "vsd":
+        auxiliary = build_auxiliary(config, prior)
+        return VSD(guided, prior.table, auxiliary, time=times(config), weighting=settings.weighting)
     if config.method == "sdi":
+        if config.pairing == "public" and isinstance(prior.denoiser, FlowDenoiser):
+            raise PriorError(f"pairing public must have a variance-preserving model; {prior.name} is a flow model")
         return SDI(
             guided,
             prior.table,
             inverse=prior.guided(settings.inversion_guidance, config.negative, interval=limited),
-            level=Anneal(config.time_high, settings.time_low, length),
+            time=times(config),
+            weighting=settings.weighting,
+            pairing=config.pairing,
+            fresh=config.inversion_noise,
             inversion_steps=config.inversion_steps,
             eta=config.inversion_eta,
             sigma_start=config.inversion_start,
@@ -77,16 +89,51 @@ def build_estimator(config: ImageConfig, prior: LatentPrior) -> Estimator:
     sampler = PRODUCT_SAMPLERS[settings.sampler].load()
     built = sampler.build(prior.grid(settings.sample_steps), product_options(config), prior.denoiser)
     built.check(settings.bandwidth_end)
+    length = settings.last_target + 1  # the last target is drawn at the end of the schedule
     bandwidth = Bandwidth(settings.bandwidth_start, settings.bandwidth_end, length, settings.bandwidth_shape)
     return MSD(guided, built, bandwidth, n_samples=config.n_samples)
 
 
-def build_generator(config: ImageConfig, prior: LatentPrior) -> nn.Module:
-    """The configured picture, on the prior's device; renders images, or latents for ``generator: latents``."""
+def build_auxiliary(config: ImageConfig, prior: Prior) -> Trained:
+    """VSD's LoRA on a prior, drawn from the run's seed, and how it learns: in the model's own parametrisation.
+
+    Raises:
+        PriorError: if the model has nothing that a LoRA can change, or peft is not installed.
+    """
+    try:
+        lora = LoRA(prior.denoiser, rank=config.lora_rank, seed=config.seed)
+    except PriorError as error:
+        raise PriorError(f"method vsd must be one that the model supports; for {prior.name}, {error}") from error
+    velocity = isinstance(prior.denoiser, VPDenoiser) and prior.denoiser.prediction == "v_prediction"
+    target: Target = "velocity" if velocity else "epsilon"
+    return Trained(lora, lora, prior.table, lr=config.lora_lr, steps=config.lora_steps, target=target)
+
+
+def pictures(config: ImageConfig) -> Streams:
+    """One stream for each picture: its id is the prompt's number, or (prompt, particle) where there are several."""
+    streams = Streams.for_batch(config.seed, len(config.prompts))
+    return streams if config.particles == 1 else streams.repeat(config.particles)
+
+
+def build_rendering(config: ImageConfig, prior: Prior, picture: nn.Module) -> nn.Module:
+    """What the configured estimator sees of a picture: the picture itself, or its latent."""
+    if config.generator == "latents" or config.loss == "image":
+        return picture
+    return Encoded(picture, prior.encode, posterior=config.posterior)
+
+
+def build_generator(config: ImageConfig, prior: Prior, streams: Streams | None = None) -> nn.Module:
+    """The configured picture, on the prior's device; renders images, or latents for ``generator: latents``.
+
+    Args:
+        config: of the run.
+        prior: the model.
+        streams: one for each picture; ``pictures(config)`` if not given.
+    """
     size = config.size or prior.image_size
-    if size % prior.factor:
-        raise UsageError(f"size must be a multiple of {prior.factor}, got {size}")
-    streams = Streams.for_batch(config.seed, len(config.prompts)).at(INIT_STEP)
+    if size % prior.multiple:
+        raise UsageError(f"size must be a multiple of {prior.multiple}, got {size}")
+    streams = (streams or pictures(config)).at(INIT_STEP)
     start = None if config.init is None else read_picture(config.init, size).expand(len(streams), 3, size, size)
     generator: nn.Module
     if config.generator == "mlp":
@@ -147,7 +194,7 @@ class TextToImage:
 
     config: ImageConfig
     settings: Settings
-    prior: LatentPrior
+    prior: Prior
     picture: nn.Module
     job: Job
 
@@ -164,9 +211,9 @@ class TextToImage:
         if config.init is not None:
             read_picture(config.init, 1)
         out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-{config.method}")
-        prior, picture, estimator = cls._build(config)
+        built = cls._build(config)
         run = Run.create(out, to_yaml(_absolute(dataclasses.replace(config, out=out))), overwrite=config.overwrite)
-        return cls._assemble(config, run, prior, picture, estimator)
+        return cls._assemble(config, run, *built)
 
     @classmethod
     def resume(cls, path: Path) -> TextToImage:
@@ -186,27 +233,28 @@ class TextToImage:
         return self
 
     @staticmethod
-    def _build(config: ImageConfig) -> tuple[LatentPrior, nn.Module, Estimator]:
+    def _build(config: ImageConfig) -> tuple[Prior, nn.Module, Estimator, Cond]:
         if config.threads:
             torch.set_num_threads(config.threads)
         prior = build_prior(config)
         if prior.device.type == "cuda":  # else the same run gives other bits
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        return prior, build_generator(config, prior), build_estimator(config, prior)
+        cond = repeat_cond(prior.encode_prompt(config.prompts), config.particles)
+        return prior, build_generator(config, prior), build_estimator(config, prior), cond
 
     @classmethod
     def _assemble(
-        cls, config: ImageConfig, run: Run, prior: LatentPrior, picture: nn.Module, estimator: Estimator
+        cls, config: ImageConfig, run: Run, prior: Prior, picture: nn.Module, estimator: Estimator, cond: Cond
     ) -> TextToImage:
-        settings, latent = Settings.of(config), config.generator == "latents"
+        settings = Settings.of(config)
         job = Job(
             run=run,
             generator=picture,
-            rendered=picture if latent else Encoded(picture, prior.encode),
+            rendered=build_rendering(config, prior, picture),
             estimator=estimator,
             optimiser=torch.optim.Adam(picture.parameters(), lr=settings.lr),
-            cond=prior.encode_prompt(config.prompts),
-            rng=Streams.for_batch(config.seed, len(config.prompts)),
+            cond=cond,
+            rng=pictures(config),
             steps=settings.steps,
             refresh_every=settings.refresh_every,
             keep_picture=lambda step: run.picture(step, png(sheet(self.images()))),
@@ -231,10 +279,14 @@ class TextToImage:
         """Evaluations per picture that the whole run takes."""
         return self.job.nfe()
 
+    def trained(self) -> int:
+        """Forward and backward passes per picture with which vsd trains its LoRA; ``nfe`` does not count them."""
+        return self.settings.steps * self.config.lora_steps if isinstance(self.job.estimator, Trains) else 0
+
     def seconds_per_evaluation(self) -> float:
         """Measured now: one network call for the whole batch, after one to warm up."""
         side = (self.config.size or self.prior.image_size) // self.prior.factor
-        z = torch.zeros(len(self.config.prompts), self.prior.latent_shape[0], side, side, device=self.prior.device)
+        z = torch.zeros(len(self.job.rng), self.prior.latent_shape[0], side, side, device=self.prior.device)
         for _ in range(2):
             began = time.perf_counter()
             with torch.no_grad():
@@ -258,7 +310,8 @@ class TextToImage:
         images, path = self.images(), self.run.path
         write_atomic(path / "final.png", png(sheet(images)))
         if len(images) > 1:
-            for i, (prompt, image) in enumerate(zip(self.config.prompts, images)):
+            for i, image in enumerate(images):
+                prompt = self.config.prompts[i // self.config.particles]
                 write_atomic(path / f"final-{i:02d}-{slug(prompt)}.png", png(image))
         if isinstance(self.picture, ImageMLP):
             with torch.no_grad():

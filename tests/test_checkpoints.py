@@ -36,7 +36,7 @@ def trained() -> VSD:
 
 ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "sds": lambda: SDS(MODEL, TABLE),
-    "sdi": lambda: SDI(MODEL, TABLE, inverse=MODEL, level=Anneal(0.98, 0.25, 9)),
+    "sdi": lambda: SDI(MODEL, TABLE, inverse=MODEL, time=Anneal(0.98, 0.25, 9)),
     "vsd, particles": lambda: VSD(MODEL, TABLE, Particles()),
     "vsd, trained": trained,
 }

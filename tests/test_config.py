@@ -17,10 +17,10 @@ from modeseek.config import (
     Preset,
     SampleConfig,
     Settings,
-    default_preset,
     from_yaml,
     product_options,
     resolve,
+    times,
     to_yaml,
 )
 from modeseek.errors import UsageError
@@ -32,6 +32,7 @@ from modeseek.methods import (
     ProductOptions,
     ProductSamplerName,
 )
+from modeseek.schedules import Anneal, Uniform
 
 PROMPTS = ("red cat",)
 
@@ -40,7 +41,7 @@ def test_the_names_are_those_of_the_tables() -> None:
     assert get_args(EstimatorName) == tuple(ESTIMATORS)
     assert get_args(ProductSamplerName) == tuple(PRODUCT_SAMPLERS)
     assert set(get_args(Preset)) == set(PRESETS)
-    assert set(get_args(ImageMethod)) == set(METHOD_PRESETS) == set(ESTIMATORS) - {"vsd"}
+    assert set(get_args(ImageMethod)) == set(METHOD_PRESETS) == set(ESTIMATORS)
 
 
 # -- presets -----------------------------------------------------------------------------------------------------------
@@ -71,7 +72,9 @@ def test_every_method_has_its_presets(method: ImageMethod, preset: Preset) -> No
     config = ImageConfig(PROMPTS, preset=preset, method=method)
     settings = Settings.of(config)
     assert settings == METHOD_PRESETS[method][preset]
-    assert settings.time_low == (0.25 if method == "sdi" else 0.02)
+    assert (settings.time, settings.time_low, settings.weighting) == (
+        ("linear", 0.25, "x0") if method == "sdi" else ("uniform", 0.02, "sigma2")
+    )
     assert Settings.of(dataclasses.replace(config, time_low=0.0)).time_low == 0.0
     assert resolve(resolve(config)) == resolve(config)
 
@@ -82,15 +85,64 @@ def test_the_papers_guidance_of_both_passes() -> None:
     assert (settings.guidance, settings.inversion_guidance) == (1 + 7.5, 1 - 7.5)
 
 
+def test_vsds_presets() -> None:
+    """Wang et al.'s guidance is in diffusers' convention; quick: the evaluations of msd's quick, LoRA's among them."""
+    paper, quick = METHOD_PRESETS["vsd"]["paper"], METHOD_PRESETS["vsd"]["quick"]
+    assert paper == dataclasses.replace(METHOD_PRESETS["sds"]["paper"], guidance=7.5)
+    msd = METHOD_PRESETS["msd"]["quick"]
+    assert quick.steps * (2 + 1) == msd.steps // msd.refresh_every * msd.sample_steps * 2
+    assert (quick.guidance, quick.refresh_every) == (msd.guidance, 1)
+
+
+# -- times -------------------------------------------------------------------------------------------------------------
+
+
+def test_drawn_times() -> None:
+    assert times(ImageConfig(PROMPTS, method="sds")) == Uniform(0.02, 0.98)
+    told = ImageConfig(PROMPTS, method="vsd", time_low=0.1, time_high=0.9, time_drop=(5000, 0.5))
+    assert times(told) == Uniform(0.1, 0.9, drop=(5000, 0.5))
+    assert from_yaml(to_yaml(told), "config.yaml", ImageConfig) == told
+
+
+@pytest.mark.parametrize("shape", ["linear", "sqrt"])
+@pytest.mark.parametrize(("method", "refresh", "length"), [("sds", 1, 7), ("vsd", 1, 7), ("sdi", 3, 7), ("sdi", 4, 5)])
+def test_a_falling_time_is_as_long_as_the_run(shape: Any, method: Any, refresh: int, length: int) -> None:
+    """The public SDI's length is an option of its own, and its t falls below the smallest when that is too small."""
+    config = ImageConfig(PROMPTS, method=method, time=shape, steps=7, refresh_every=refresh, time_low=0.3)
+    assert times(config) == Anneal(0.98, 0.3, length, shape)
+
+
+def test_a_method_may_be_given_anothers_time() -> None:
+    assert times(ImageConfig(PROMPTS, method="sdi", time="uniform")) == Uniform(0.25, 0.98)
+    assert times(ImageConfig(PROMPTS, method="sdi")) == Anneal(0.98, 0.25, 397)  # 400 steps, the last target at 396
+
+
 def test_a_zero_is_given() -> None:
     assert resolve(ImageConfig(PROMPTS, guidance=0.0)).guidance == 0.0
 
 
 def test_the_default_preset() -> None:
-    assert default_preset(ImageConfig(PROMPTS)) == "quick"
-    assert default_preset(ImageConfig(PROMPTS, prior="some/model")) == "paper"
-    assert resolve(ImageConfig(PROMPTS, prior="some/model")).preset == "paper"
-    assert resolve(ImageConfig(PROMPTS, prior="some/model", preset="quick")).preset == "quick"
+    assert resolve(ImageConfig(PROMPTS)).preset == "quick"
+    assert resolve(ImageConfig(PROMPTS, prior="some/model")).preset == "quick"
+    assert resolve(ImageConfig(PROMPTS, preset="paper")).preset == "paper"
+
+
+def test_the_guidance_of_quick_is_the_models() -> None:
+    """4 for the shipped model, for others what they are used with; the paper's 7.5 is 8.5 here."""
+    found = [
+        resolve(ImageConfig(PROMPTS, prior=prior, preset=preset)).guidance
+        for prior in ("pocket", "some/model")
+        for preset in ("quick", "paper")
+    ]
+    assert found == [4.0, 8.5, 7.5, 8.5]
+    assert resolve(ImageConfig(PROMPTS, prior="some/model", guidance=2.0)).guidance == 2.0
+
+
+def test_quick_keeps_within_a_tenth_of_the_papers_evaluations() -> None:
+    quick, paper = METHOD_PRESETS["msd"]["quick"], METHOD_PRESETS["msd"]["paper"]
+    assert paper.steps * (32 * 2 + 32) == 38_400
+    assert quick.steps // quick.refresh_every * quick.sample_steps * 2 == 600
+    assert quick.steps == paper.steps
 
 
 def test_product_options_are_the_configurations() -> None:
@@ -204,7 +256,24 @@ INF, NAN = math.inf, math.nan
         ({"inversion_eta": math.nan}, r"inversion_eta must be in \[0, 1\], got nan"),
         ({"inversion_start": -1.0}, "inversion_start must be finite and at least 0, got -1.0"),
         ({"inversion_start": math.inf}, "inversion_start must be finite and at least 0, got inf"),
-        ({"method": "vsd"}, "method must be one of sds, sdi, msd, got 'vsd'"),
+        ({"method": "ddim"}, "method must be one of sds, vsd, sdi, msd, got 'ddim'"),
+        *[({k: 0}, f"{k} must be at least 1, got 0") for k in ("particles", "lora_rank", "lora_steps")],
+        *[({"lora_lr": v}, f"lora_lr must be positive and finite, got {v}") for v in (0.0, -1.0, INF, NAN)],
+        ({"method": "sds", "time_drop": (5, 0.99)}, "the time's drop must be a step and a time from 0.02 to 0.98"),
+        ({"method": "vsd", "time_drop": (-1, 0.5)}, "the time's drop must be a step and a time from 0.02 to 0.98"),
+        ({"method": "sdi", "time_drop": (5, 0.5)}, "time_drop is a choice of uniform times, got it for linear"),
+        ({"method": "sds", "time": "sqrt", "time_drop": (5, 0.5)}, "time_drop is a choice of uniform times"),
+        ({"method": "sds", "time": "cosine"}, "the time's shape must be linear or sqrt, got 'cosine'"),
+        ({"method": "sdi", "time_high": 0.2}, "a time must satisfy 0 <= end <= start <= 1, got start 0.2 and end 0.25"),
+        *[({"method": m, "loss": "image"}, f"loss image is a choice of sds, got it for {m}") for m in ("vsd", "msd")],
+        (
+            {"method": "sds", "loss": "image", "generator": "latents"},
+            "loss image must have a generator of pictures, got latents",
+        ),
+        (
+            {"posterior": "sample", "generator": "latents"},
+            "posterior sample must have a generator of pictures, got latents",
+        ),
         ({"guidance_low": 2.0, "guidance_high": 1.0}, "0 <= guidance_low < guidance_high must hold, got 2.0 and 1.0"),
         ({"guidance_low": -1.0}, "0 <= guidance_low < guidance_high"),
         ({"kernel_low": 2.0, "kernel_high": 1.0}, "0 <= kernel_low < kernel_high must hold, got 2.0 and 1.0"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeseek.errors import UsageError
-from modeseek.schedules import Anneal, AnnealShape, Bandwidth, Shape
+from modeseek.schedules import Anneal, AnnealShape, Bandwidth, Shape, Uniform, chosen
 
 SHAPES = get_args(Shape)
 
@@ -99,3 +99,48 @@ def test_shapes_of_a_time():
 def test_refuses_a_time(start, end, steps, shape, says):
     with pytest.raises(UsageError, match=says):
         Anneal(start, end, steps, shape)
+
+
+@pytest.mark.parametrize("shape", get_args(AnnealShape))
+def test_an_annealed_time_is_a_range_of_one(shape):
+    """TIME-1."""
+    time = Anneal(0.98, 0.25, 5, shape)
+    assert [time.range(k) for k in range(6)] == [(time(k), time(k)) for k in range(6)]
+
+
+def test_a_uniform_time_and_its_drop():
+    """TIME-2: ProlificDreamer's 0.02 to 0.98, to 0.5 from a step on; it never comes to an end."""
+    steady, dropping = Uniform(), Uniform(drop=(5000, 0.5))
+    assert [steady.range(k) for k in (0, 4999, 5000)] == [(0.02, 0.98)] * 3
+    assert [dropping.range(k) for k in (0, 4999, 5000, 25000)] == [(0.02, 0.98)] * 2 + [(0.02, 0.5)] * 2
+    assert Uniform(drop=(0, 0.02)).range(0) == (0.02, 0.02)
+    assert not any(time.converged(10**6) for time in (steady, dropping))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"low": 0.9, "high": 0.1}, r"a time range must satisfy 0 <= low <= high <= 1, got \(0.9, 0.1\)"),
+        ({"low": -0.1}, "a time range must satisfy"),
+        ({"high": 1.1}, "a time range must satisfy"),
+        ({"high": math.nan}, "a time range must satisfy"),
+        ({"drop": (-1, 0.5)}, r"the time's drop must be a step and a time from 0.02 to 0.98, got \(-1, 0.5\)"),
+        ({"drop": (5, 0.99)}, "the time's drop must be a step and a time from 0.02 to 0.98"),
+        ({"drop": (5, 0.01)}, "the time's drop must be"),
+        ({"drop": (5, math.nan)}, "the time's drop must be"),
+    ],
+)
+def test_refuses_a_uniform_time(options, says):
+    with pytest.raises(UsageError, match=says):
+        Uniform(**options)
+
+
+def test_one_word_for_every_time():
+    """TIME-2: a policy, a number, a range in short, or nothing."""
+    falling = Anneal(0.98, 0.25, 5)
+    assert chosen(falling, None) is falling
+    assert chosen(0.5, None) == chosen(None, (0.5, 0.5)) == Uniform(0.5, 0.5)
+    assert chosen(1, None) == Uniform(1, 1)
+    assert chosen(None, None) == Uniform(0.02, 0.98)
+    with pytest.raises(UsageError, match=r"either time or time_range must be given, got 0.5 and \(0.1, 0.9\)"):
+        chosen(0.5, (0.1, 0.9))

@@ -21,11 +21,12 @@ from safetensors.torch import load_file
 
 from modeseek import text2image
 from modeseek.config import ImageConfig, from_yaml, resolve
-from modeseek.errors import RunError, UsageError
+from modeseek.errors import PriorError, RunError, UsageError
+from modeseek.estimators import ImageSpace
 from modeseek.pictures import png
 from modeseek.priors import LatentPrior
 from modeseek.randomness import Streams
-from modeseek.schedules import Anneal, Bandwidth
+from modeseek.schedules import Anneal, Bandwidth, Uniform
 from modeseek.text2image import TextToImage, build_generator, build_prior, fit, slug
 
 METRICS = {"step", "grad_norm", "bandwidth", "shift", "nfe", "seconds"}
@@ -172,13 +173,18 @@ def test_what_the_estimator_is_told(tiny: Path) -> None:
         return text2image.build_estimator(config, opened(config))
 
     sds = estimator(method="sds", time_low=0.1, time_high=0.5, weighting="uniform")
-    assert (sds.first, sds.last, sds.weighting) == (100, 500, "uniform")
+    assert (sds.time, sds.weighting) == (Uniform(0.1, 0.5), "uniform")
+    assert estimator(method="sds", time="sqrt").time == Anneal(0.98, 0.02, 5, "sqrt")
     sdi = estimator(
         method="sdi", inversion_steps=7, inversion_eta=0.1, inversion_guidance=-3.0, inversion_start=0.2, max_eps=2.0
     )
     assert (sdi.inversion_steps, sdi.eta, sdi.sigma_start, sdi.max_eps) == (7, 0.1, 0.2, 2.0)
     assert (sdi.denoiser.guidance_scale, sdi.inverse.guidance_scale) == (3.0, -3.0)
-    assert sdi.level == Anneal(0.98, 0.25, 5)  # its end at the last target, drawn at step 4
+    assert (sdi.weighting, sdi.pairing, sdi.fresh) == ("x0", "remapped", "exchanged")
+    assert sdi.time == Anneal(0.98, 0.25, 5)  # its end at the last target, drawn at step 4
+    public = estimator(method="sdi", pairing="public", inversion_noise="added", weighting="sigma2", time="uniform")
+    assert (public.weighting, public.pairing, public.fresh) == ("sigma2", "public", "added")
+    assert public.time == Uniform(0.25, 0.98)
     assert estimator(method="sdi").sigma_start == pytest.approx(estimator(method="sdi").table.sigma_min)
     msd = estimator(n_samples=3, bandwidth_shape="cosine", sampler="gibbs", sweeps=5, sample_steps=20, guidance=2.5)
     assert (msd.n_samples, msd.denoiser.guidance_scale) == (3, 2.5)
@@ -186,6 +192,86 @@ def test_what_the_estimator_is_told(tiny: Path) -> None:
     assert (type(msd.sampler).__name__, msd.sampler.options.sweeps, len(msd.sampler.grid.sigmas)) == ("Gibbs", 5, 21)
     negative, empty = estimator(negative="ugly").denoiser.uncond, estimator().denoiser.uncond
     assert float((negative - empty).abs().max()) > 0.01
+
+
+def test_what_vsd_is_told(tiny: Path) -> None:
+    """The tiny model predicts velocities, and its LoRA learns them; rank, rate and steps are the options'."""
+
+    def told(**options: Any) -> Any:
+        config = ImageConfig(("a",), **{**BASE, "prior": str(tiny), "method": "vsd", **options})
+        return text2image.build_estimator(config, opened(config))
+
+    vsd = told(lora_rank=2, lora_lr=1e-3, lora_steps=3, time_drop=(2, 0.5), weighting="uniform", seed=4)
+    assert (vsd.sds.time, vsd.sds.weighting) == (Uniform(0.02, 0.98, drop=(2, 0.5)), "uniform")
+    assert (vsd.auxiliary.steps, vsd.auxiliary.target) == (3, "velocity")
+    assert vsd.auxiliary.optimiser.param_groups[0]["lr"] == 1e-3
+    assert {min(p.shape) for p in vsd.auxiliary.parameters.values()} == {2}
+    assert (vsd.denoiser.guidance_scale, vsd.nfe(0)) == (3.0, 2 + 1)  # the LoRA is not guided
+    same, other = told(seed=4, lora_rank=2).state_dict(), told(seed=5, lora_rank=2).state_dict()
+    drawn = [k for k, v in vsd.state_dict().items() if v.is_floating_point() and bool(v.any())]
+    assert drawn
+    assert all(torch.equal(vsd.state_dict()[k], same[k]) for k in drawn)
+    assert all(not torch.equal(vsd.state_dict()[k], other[k]) for k in drawn)
+
+
+def test_vsd_trains_on_the_pictures_and_says_so(start: Start) -> None:
+    job = start(method="vsd", prompts=("red cat", "tree"))
+    path = whole(job)
+    rows = metrics(path)
+    assert [row["nfe"] for row in rows] == [3, 3, 6, 6, 9, 9]  # guided twice and the LoRA once, every second step
+    assert all(row["fit_loss"] > 0 for row in rows)  # training is in every step, and in no nfe
+    assert (job.nfe(), job.trained()) == (9, 6)
+    assert start("sds", method="sds").trained() == 0
+    assert any("lora" in name for name in load_file(next(path.glob("checkpoint-*.safetensors"))))
+
+
+def test_a_model_that_a_method_does_not_support(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which and why."""
+    config = ImageConfig(("a",), prior=str(tiny), method="vsd")
+    prior = opened(config)
+    monkeypatch.setattr("modeseek.priors.lora.PROJECTIONS", ("query_of_another_library",))
+    with pytest.raises(PriorError, match=r"method vsd must be one that the model supports; for .*must have attention"):
+        text2image.build_estimator(config, prior)
+
+
+def test_a_model_without_text_has_no_prompts(family_dir: Callable[..., Path], tmp_path: Path) -> None:
+    config = ImageConfig(("a",), prior=str(family_dir("ddpm")), guidance=1.0, method="sds", out=tmp_path / "none")
+    with pytest.raises(UsageError, match="a prompt must be empty for an unconditional model, got 'a'"):
+        TextToImage.start(config)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_flow_model_has_no_public_pairing(family_dir: Callable[..., Path]) -> None:
+    config = ImageConfig(("a",), prior=str(family_dir("sd3")), method="sdi", pairing="public")
+    with pytest.raises(PriorError, match=r"pairing public must have a variance-preserving model; .* is a flow model"):
+        text2image.build_estimator(config, build_prior(config))
+
+
+# -- latents and pictures ----------------------------------------------------------------------------------------------
+
+
+def test_a_loss_between_pictures(start: Start) -> None:
+    """SDS-2: the run sees pictures, and its target is one."""
+    job = start(method="sds", loss="image", guidance=1.0)
+    path = whole(job)
+    assert isinstance(job.job.estimator, ImageSpace)
+    target = job.progress.target
+    assert target is not None
+    assert target.shape == (1, 3, 16, 16)
+    assert (path / "final.png").read_bytes() != whole_bytes(start("latent", method="sds", guidance=1.0))
+
+
+def whole_bytes(job: TextToImage) -> bytes:
+    return (whole(job) / "final.png").read_bytes()
+
+
+def test_the_posterior_is_sampled_or_not(start: Start) -> None:
+    mean, sampled, again = (
+        whole_bytes(start(name, posterior=posterior))
+        for name, posterior in (("mean", "mean"), ("sampled", "sample"), ("again", "sample"))
+    )
+    assert mean != sampled
+    assert sampled == again
 
 
 @pytest.mark.parametrize("generator", ["mlp", "pixels", "latents"])
@@ -249,12 +335,43 @@ def test_several_prompts(start: Start) -> None:
         assert np.array_equal(np.asarray(Image.open(path / name)), sheet[top : top + 16, left : left + 16])
 
 
+def test_several_particles_of_a_prompt(start: Start) -> None:
+    """Their ids are (prompt, particle); they start from different pictures and are named by their prompts."""
+    job = start(prompts=("red cat", "tree"), particles=2, method="vsd")
+    assert job.job.rng.samples == ((0, 0), (0, 1), (1, 0), (1, 1))
+    assert len(job.job.cond) == 4
+    assert torch.equal(job.job.cond[0], job.job.cond[1])
+    assert not torch.equal(job.job.cond[1], job.job.cond[2])
+    images = job.images()
+    assert all(float((images[i] - images[j]).abs().max()) > 0.01 for i in range(4) for j in range(i))
+    path = whole(job)
+    names = ["final-00-red-cat.png", "final-01-red-cat.png", "final-02-tree.png", "final-03-tree.png"]
+    assert sorted(p.name for p in path.glob("final-[0-9]*")) == names
+
+
+def test_one_particle_is_the_prompt_itself(start: Start) -> None:
+    assert start(prompts=("red cat", "tree")).job.rng.samples == ((0,), (1,))
+
+
 def final_images(job: TextToImage) -> torch.Tensor:
     whole(job)
     return job.images()
 
 
-@pytest.mark.parametrize("options", [{}, {"method": "sds"}, {"method": "sdi"}, {"sampler": "gibbs"}, {"n_samples": 2}])
+BATCHED: list[dict[str, Any]] = [
+    {},
+    {"method": "sds"},
+    {"method": "sds", "loss": "image"},
+    {"method": "sds", "time": "sqrt", "weighting": "x0"},
+    {"method": "sdi"},
+    {"method": "sdi", "pairing": "public", "inversion_noise": "added"},
+    {"sampler": "gibbs"},
+    {"n_samples": 2},
+    {"posterior": "sample"},
+]
+
+
+@pytest.mark.parametrize("options", BATCHED)
 def test_a_batch_of_prompts_is_single_runs_to_rounding(
     start: Start, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +391,12 @@ def test_a_batch_of_prompts_is_single_runs_to_rounding(
 EVERY_STATE = [
     {},
     {"method": "sds"},
+    {"method": "sds", "loss": "image"},
     {"method": "sdi"},
+    {"method": "sdi", "pairing": "public", "time": "uniform"},
+    {"method": "vsd"},
+    {"method": "vsd", "particles": 2, "time_drop": (2, 0.5)},
+    {"posterior": "sample"},
     {"refresh_every": 4, "picture_every": 1, "checkpoint_every": 100},
     {"sampler": "exact", "start": "posterior_mean", "n_samples": 2},
     {"sampler": "gibbs", "sweeps": 2},

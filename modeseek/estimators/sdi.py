@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from modeseek.denoisers.base import Cond, Counting, Denoiser
 from modeseek.errors import UsageError
-from modeseek.estimators.base import Estimate, checked
-from modeseek.noise import NoiseTable
-from modeseek.randomness import Rng
-from modeseek.samplers.inversion import invert
-from modeseek.schedules import Anneal
-
-OFFSET = 1  # the original's grid is 1, 101, ..., 901: "leading" spacing with an offset of one timestep
+from modeseek.estimators.base import Estimate, Info, checked
+from modeseek.estimators.levels import Levels, check_weighting, weight
+from modeseek.estimators.rise import asked, one, rise, rising
+from modeseek.methods import Fresh, Pairing, Weighting
+from modeseek.noise import NoiseTable, Sigma, column, vp_scale
+from modeseek.randomness import Rng, uniform
+from modeseek.schedules import Time, chosen
 
 
 class SDI:
     """``grad = x - D(z*; sigma)``, z* the DDIM inversion of x to sigma(t), t falling with the step. Equation SDI-1.
 
     x is taken as a z at ``sigma_start`` and inverted over the timesteps ``1 + k T / n`` below t (T timesteps in the
-    table, n ``inversion_steps``) up to t itself, as the original does: about ``n t / T + 1`` evaluations. Where
-    sigma(t) is not above ``sigma_start`` nothing is inverted and ``z* = x``. The original inverts to a random level up
-    to T / n timesteps beyond t; here the inversion ends at t, where the denoiser is asked.
+    table, n ``inversion_steps``) up to t itself: about ``n t / T + 1`` evaluations. Where sigma(t) is not above
+    ``sigma_start`` nothing is inverted and ``z* = x``.
+
+    The public implementation pairs otherwise (``pairing="public"``, SDI-2): it inverts to ``t + d``, d uniform in
+    [0, T / n) timesteps and capped at the last, and gives the network that z_vp as it is, *at timestep t*. The target
+    then is ``(z_vp - s_t e(z_vp, t)) / a_t``, of which the data's share is a_{t+d} / a_t instead of 1. Its first
+    evaluation is at timestep -99, with the level of timestep 0; here it is at the level of ``sigma_start``.
 
     Args:
         denoiser: the model, usually guided.
         table: the model's levels.
         inverse: the model for the inversion; the original's is guided by -6.5 in this project's convention.
-        level: t as a fraction of the table: a number, or ``Anneal(0.98, 0.25, steps)`` over the run's steps.
+        time: t as a fraction of the table: ``Anneal(0.98, 0.25, steps)`` over the run, a number, or ``Uniform``.
+        weighting: w of ``grad = (w / sigma) (x - D)``, as SDS's; x0, that is ``w = sigma``, is SDI's own.
+        pairing: remapped: z* is asked about at its own level; public: see above. For variance-preserving models.
+        fresh: exchanged or added, see ``rise``; added is the public implementation's.
         inversion_steps: n, between 1 and T.
-        eta: share of fresh noise in the inversion, see ``samplers.inversion.invert``.
+        eta: share of fresh noise in the inversion.
         sigma_start: level at which x is taken to be; the table's smallest if not given. An inversion multiplies the
             distance to the data by ``sigma / sigma_start``: with a sharp denoiser choose the order of that distance.
         max_eps: cap on the inversion's predicted noise, root mean square; 1 keeps z* on the shell.
@@ -47,7 +55,10 @@ class SDI:
         table: NoiseTable,
         *,
         inverse: Denoiser,
-        level: float | Anneal,
+        time: Time | float,
+        weighting: Weighting = "x0",
+        pairing: Pairing = "remapped",
+        fresh: Fresh = "exchanged",
         inversion_steps: int = 10,
         eta: float = 0.3,
         sigma_start: float | None = None,
@@ -62,53 +73,77 @@ class SDI:
             raise UsageError(f"sigma_start must be finite and at least 0, got {start}")
         if not max_eps > 0:
             raise UsageError(f"max_eps must be positive, got {max_eps}")
-        if not isinstance(level, Anneal):
-            table.span(0.0, level)  # refuses a fraction outside [0, 1]
-        self.denoiser, self.table, self.inverse, self.level = denoiser, table, inverse, level
+        if pairing not in get_args(Pairing) or fresh not in get_args(Fresh):
+            raise UsageError(
+                f"pairing must be remapped or public, fresh exchanged or added, got {pairing!r} and {fresh!r}"
+            )
+        check_weighting(weighting)
+        self.denoiser, self.table, self.inverse, self.time = denoiser, table, inverse, chosen(time, None)
+        self.weighting, self.pairing, self.fresh = weighting, pairing, fresh
         self.inversion_steps, self.eta, self.sigma_start, self.max_eps = inversion_steps, eta, start, max_eps
+        self.levels = Levels(table, self.time)
 
-    def timestep(self, step: int) -> int:
-        """Timestep t at a step."""
-        time = self.level(step) if isinstance(self.level, Anneal) else self.level
-        return self.table.span(0.0, time)[1]
+    def timesteps(self, rng: Rng, batch: int, step: int) -> tuple[Tensor, Tensor]:
+        """t and where the inversion ends, (batch,) each; a falling t is the same for all, drawn ones are not."""
+        first, last = self.levels.span(step)
+        t = torch.full((batch,), first)
+        if first < last:
+            t = first + (uniform(rng, batch) * (last - first + 1)).long()
+        if self.pairing == "remapped":
+            return t, t
+        beyond = (uniform(rng, batch) * (len(self.table) / self.inversion_steps)).long()
+        return t, (t + beyond).clamp(max=len(self.table) - 1)
 
-    def grid(self, step: int) -> Tensor:
-        """Levels of a step's inversion, falling from sigma(t) to ``sigma_start``; one where nothing is inverted."""
-        t = self.timestep(step)
-        spacing = len(self.table) / self.inversion_steps
-        between = [OFFSET + math.floor(k * spacing) for k in range(self.inversion_steps)]
-        levels = [float(self.table.sigmas[i]) for i in (t, *reversed(between)) if i <= t]
-        start = min(self.sigma_start, levels[0])
-        return torch.tensor([*dict.fromkeys(s for s in levels if s > start), start], dtype=torch.float64)
+    def grid(self, t: Tensor, end: Tensor) -> Tensor:
+        """Levels of an inversion for timesteps t (B,) up to ``end`` (B,): (K, B), rising from ``sigma_start``."""
+        return rising(self.table, self.inversion_steps, self.sigma_start, t, end)
 
     def nfe(self, step: int) -> int:
-        """Evaluations of a call at ``step``: the inversion's and one of the denoiser."""
-        sigmas = self.grid(step).tolist()
-        asked = [s if s > 0 else above for s, above in zip(sigmas[1:], sigmas[:-1])]
-        return sum(self.inverse.cost(s) for s in asked) + self.denoiser.cost(sigmas[0])
+        """Evaluations of a call at ``step``: the inversion's and one of the denoiser, at the dearest timestep."""
+        first, last = self.levels.span(step)
+        t = torch.tensor([last])
+        beyond = len(self.table) - 1 if self.pairing == "public" else last
+        up = sum(self.inverse.cost(s) for s in asked(self.grid(t, torch.tensor([beyond]))))
+        return up + max(self.denoiser.cost(s) for s in self.table.sigmas[first : last + 1].tolist())
 
     @torch.no_grad()
     def __call__(self, x: Tensor, cond: Cond = None, *, rng: Rng, step: int = 0) -> Estimate:
         """Estimate at x (B, *event).
 
-        Info: ``shift``; ``sigma``; ``noise``, the root mean square of ``(z* - x) / sigma``, 1 for unit noise: far more
-        says that the inversion has left the data; ``converged`` (t has reached its end); ``clamped`` (a level was below
-        the model's smallest).
+        Info: ``shift``; ``sigma``, the mean level of the batch; ``noise``, the root mean square of ``(z* - x) / sigma``
+        where the inversion ends, 1 for unit noise: far more says that it has left the data; ``converged`` (t has
+        reached its end); ``clamped`` (a level was below the model's smallest).
 
         Raises:
             NonFiniteError: if the target of a sample is not finite.
         """
-        at, sigmas = x.detach(), self.grid(step)
-        sigma, inverse, denoiser = float(sigmas[0]), Counting(self.inverse), Counting(self.denoiser)
-        eps = torch.zeros_like(at)
-        if len(sigmas) > 1:
-            eps = (invert(inverse, at, sigmas, cond, max_eps=self.max_eps, eta=self.eta, rng=rng)[0] - at) / sigma
-        target = self.target(denoiser, at, cond, eps, sigma)
-        converged = isinstance(self.level, Anneal) and self.level.converged(step)
-        info = {"sigma": sigma, "noise": float(eps.square().mean().sqrt()), "converged": converged}
-        return checked(x, target, self.nfe(step), {**info, "clamped": inverse.clamped or denoiser.clamped})
+        at, (t, end) = x.detach(), self.timesteps(rng, x.shape[0], step)
+        levels, sigma = self.grid(t, end), self.table.sigma(t)
+        inverse, denoiser = Counting(self.inverse), Counting(self.denoiser)
+        z = rise(inverse, at, levels, cond, eta=self.eta, fresh=self.fresh, max_eps=self.max_eps, rng=rng)
+        eps = (z - at) / column(levels[-1], at)
+        x0 = self.target(denoiser, at, cond, eps, self._cast(sigma, at), self._cast(levels[-1], at))
+        target = x0
+        if self.weighting != "x0":
+            target = at - column(weight(self.weighting, sigma) / sigma, at) * (at - x0)
+        info: Info = {"sigma": float(sigma.mean()), "noise": float(eps.square().mean().sqrt())}
+        info |= {"converged": self.time.converged(step), "clamped": inverse.clamped or denoiser.clamped}
+        return checked(x, target, inverse.nfe + denoiser.nfe, info)
 
     @staticmethod
-    def target(denoiser: Denoiser, x: Tensor, cond: Cond, eps: Tensor, sigma: float) -> Tensor:
-        """The deterministic core: ``D(x + sigma eps; sigma)`` for given noise; SDS's too, were its eps drawn."""
-        return denoiser(x + sigma * eps, sigma, cond)
+    def target(
+        denoiser: Denoiser, x: Tensor, cond: Cond, eps: Tensor, sigma: Sigma, end: Sigma | None = None
+    ) -> Tensor:
+        """The deterministic core for given noise: ``D(x + sigma eps; sigma)``; SDS's too, were its eps drawn.
+
+        With the noise at another level, ``end`` (Equation SDI-2): ``D((a_end / a) (x + end eps); sigma)``,
+        ``a = 1 / sqrt(1 + sigma^2)``, which shows the network the z_vp of ``end`` at the timestep of ``sigma``.
+        """
+        end = sigma if end is None else end
+        z = x + column(end, x) * eps
+        return denoiser(vp_scale(end, x) / vp_scale(sigma, x) * z, sigma, cond)
+
+    @staticmethod
+    def _cast(sigma: Tensor, like: Tensor) -> Sigma:
+        level = one(sigma)
+        return level.to(like.device, like.dtype) if isinstance(level, Tensor) else level

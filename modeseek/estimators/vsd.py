@@ -15,6 +15,7 @@ from modeseek.estimators.sds import SDS
 from modeseek.methods import Weighting
 from modeseek.noise import NoiseTable, Sigma, column, eps_from_x0
 from modeseek.randomness import Rng, normal
+from modeseek.schedules import Time
 
 
 class Auxiliary(Protocol):
@@ -46,11 +47,12 @@ class VSD:
         denoiser: the model, usually guided (Wang et al.: 7.5).
         table: the levels that t is drawn from.
         auxiliary: of the renderings' density, unguided.
-        time_range: as fractions of the table; t is uniform over the timesteps in it, ends included, one per sample.
-        weighting: "sigma2" is ``w = s^2 = sigma^2 / (1 + sigma^2)``; "uniform" is 1.
+        time: as SDS's; ``Uniform(0.02, 0.98, drop=(5000, 0.5))`` is ProlificDreamer's.
+        time_range: short for ``time=Uniform(*time_range)``.
+        weighting: as SDS's; x0 gives ``x0_phi - x0``.
 
     Raises:
-        UsageError: if the range or the weighting is not one of these.
+        UsageError: if the time or the weighting is not one of these.
     """
 
     def __init__(
@@ -59,30 +61,30 @@ class VSD:
         table: NoiseTable,
         auxiliary: Auxiliary,
         *,
-        time_range: tuple[float, float] = (0.02, 0.98),  # ProlificDreamer, until it lowers the end to 0.5
+        time: Time | float | None = None,
+        time_range: tuple[float, float] | None = None,
         weighting: Weighting = "sigma2",
     ) -> None:
-        self.sds = SDS(denoiser, table, time_range=time_range, weighting=weighting)  # same levels, same weight
+        self.sds = SDS(denoiser, table, time=time, time_range=time_range, weighting=weighting)  # same levels and weight
         self.denoiser, self.table, self.auxiliary = denoiser, table, auxiliary
 
     def nfe(self, step: int) -> int:
         """Evaluations of a call, the auxiliary's among them, at the dearest level."""
-        levels = self.table.sigmas[self.sds.first : self.sds.last + 1].tolist()
-        return max(self.denoiser.cost(s) + self.auxiliary.cost(s) for s in levels)
+        return max(self.denoiser.cost(s) + self.auxiliary.cost(s) for s in self.sds.levels.at(step))
 
     @torch.no_grad()
     def __call__(self, x: Tensor, cond: Cond = None, *, rng: Rng, step: int = 0) -> Estimate:
         """Estimate at x (B, *event), one draw of noise and level for each sample.
 
-        Info: ``shift``; ``sigma`` (mean level of the batch); ``converged``, always false: VSD has no such signal.
+        Info: ``shift``; ``sigma`` (mean level of the batch); ``converged``, as SDS's.
 
         Raises:
             NonFiniteError: if the gradient of a sample is not finite.
         """
         at = x.detach()
-        sigma = self.sds.levels(rng, x.shape[0])
+        sigma = self.sds.levels(rng, x.shape[0], step)
         grad = self.gradient(at, cond, normal(rng, x), sigma.to(x.device, x.dtype))
-        info = {"sigma": float(sigma.mean()), "converged": False}
+        info = {"sigma": float(sigma.mean()), "converged": self.sds.time.converged(step)}
         return checked(x, at - grad, self.denoiser.cost(sigma) + self.auxiliary.cost(sigma), info)
 
     def gradient(self, x: Tensor, cond: Cond, eps: Tensor, sigma: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from modeseek.errors import UsageError
+from modeseek.methods import Posterior
 from modeseek.randomness import Rng
 
 
@@ -57,15 +58,18 @@ class Encoded(nn.Module):
     Args:
         generator: of images (B, 3, H, W) in [0, 1].
         encode: images to latents, differentiable, for example ``prior.encode``.
+        posterior: what ``encode`` gives: its mean, or a sample, for which it is called with the rng as well. A sample
+            is noise on the latent that the estimator takes for the picture; the mean of many is the mean's latent.
     """
 
-    def __init__(self, generator: nn.Module, encode: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, generator: nn.Module, encode: Callable[..., Tensor], *, posterior: Posterior = "mean") -> None:
         super().__init__()
         self.generator = generator
         self._render = render(generator)
-        self._encode = encode
+        self._encode, self._sampled = encode, posterior == "sample"
 
     def forward(self, rng: Rng) -> View:
         """View of latents (B, C, h, w)."""
         view = self._render(rng)
-        return View(self._encode(view.image), view.camera)
+        latent = self._encode(view.image, rng) if self._sampled else self._encode(view.image)
+        return View(latent, view.camera)

@@ -79,7 +79,7 @@ def sdi(config: LabConfig, problem: Problem, particles: Tensor | None = None) ->
         problem.denoiser,
         table(config),
         inverse=problem.plain,
-        level=Anneal(config.time_high, config.time_low, config.steps),
+        time=Anneal(config.time_high, config.time_low, config.steps),
         inversion_steps=config.inversion_steps,
         eta=config.eta,
         sigma_start=config.sigma_start,

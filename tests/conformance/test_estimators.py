@@ -59,7 +59,7 @@ BUILDERS: dict[str, Callable[..., Estimator]] = {
     "sds": lambda kind, denoiser, **options: kind(denoiser, TABLE, **options),
     "vsd": lambda kind, denoiser, **options: kind(denoiser, TABLE, Halved(denoiser), **options),
     "sdi": lambda kind, denoiser, **options: kind(
-        denoiser, TABLE, **{"inverse": denoiser, "level": Anneal(0.9, 0.1, 10), **options}
+        denoiser, TABLE, **{"inverse": denoiser, "time": Anneal(0.9, 0.1, 10), **options}
     ),
     "msd": lambda kind, denoiser, **options: kind(
         denoiser, Exact(GRID), **{"bandwidth": Bandwidth(1.0, 0.3, 10), "n_samples": 2, **options}

@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from modeseek.densities import GaussianMixture
 from modeseek.errors import UsageError
 from modeseek.estimators import SDI, SDS, Trains
 from modeseek.guidance import CFG
+from modeseek.methods import Weighting
 from modeseek.noise import NoiseTable
 from modeseek.randomness import Streams
-from modeseek.schedules import Anneal
+from modeseek.schedules import Anneal, Uniform
 
 TABLE = NoiseTable.vp()
 SIGMAS = TABLE.sigmas.numpy()
@@ -24,8 +26,8 @@ def rng() -> Streams:
     return Streams.for_batch(0, 5)
 
 
-def sdi(denoiser=GAUSSIAN, level=0.5, **options):
-    return SDI(denoiser, TABLE, **{"inverse": denoiser, "level": level, **options})
+def sdi(denoiser=GAUSSIAN, time=0.5, **options):
+    return SDI(denoiser, TABLE, **{"inverse": denoiser, "time": time, **options})
 
 
 def resolvent(sigma: float) -> np.ndarray:
@@ -104,25 +106,149 @@ def test_the_model_is_asked_at_the_end_of_the_inversion():
 @pytest.mark.parametrize(("t", "steps"), [(1, 1), (2, 2), (20, 2), (101, 2), (102, 3), (500, 6), (902, 11), (980, 11)])
 def test_evaluations_as_the_originals(t, steps):
     """SDI-1: 2 to 11 inversion steps; the timesteps 1, 101, ..., 901 below t, and t."""
-    assert sdi(level=t / 1000).nfe(0) == steps + 1
+    assert sdi(time=t / 1000).nfe(0) == steps + 1
     guided = CFG(GAUSSIAN, 7.5, torch.zeros(1))
-    assert SDI(guided, TABLE, inverse=guided, level=t / 1000).nfe(0) == 2 * (steps + 1)
+    assert SDI(guided, TABLE, inverse=guided, time=t / 1000).nfe(0) == 2 * (steps + 1)
 
 
 def test_mean_cost_as_the_originals():
     """SDI-1: guided twice, about 15 evaluations a call over t in 20 ... 980."""
-    estimator = SDI(GAUSSIAN, TABLE, inverse=GAUSSIAN, level=Anneal(0.98, 0.02, 961))
+    estimator = SDI(GAUSSIAN, TABLE, inverse=GAUSSIAN, time=Anneal(0.98, 0.02, 961))
     assert 2 * np.mean([estimator.nfe(k) for k in range(961)]) == pytest.approx(15, abs=0.1)
 
 
 def test_level_follows_the_step():
     """SDI-1."""
-    estimator = sdi(level=Anneal(0.98, 0.25, 11))
-    assert [estimator.timestep(k) for k in (0, 5, 10, 99)] == [980, 615, 250, 250]
-    infos = [estimator(t64(POINTS), rng=rng(), step=k).info for k in (0, 9, 10)]
-    assert [i["sigma"] for i in infos] == pytest.approx([SIGMAS[980], SIGMAS[estimator.timestep(9)], SIGMAS[250]])
+    estimator = sdi(time=Anneal(0.98, 0.25, 11))
+    timesteps = [estimator.timesteps(rng(), 5, k) for k in (0, 5, 10, 99)]
+    assert [t.tolist() for t, _ in timesteps] == [[t] * 5 for t in (980, 615, 250, 250)]
+    assert all(torch.equal(t, end) for t, end in timesteps)
+    infos = [estimator(t64(POINTS), rng=rng(), step=k).info for k in (0, 5, 10)]
+    assert [i["sigma"] for i in infos] == pytest.approx([SIGMAS[980], SIGMAS[615], SIGMAS[250]])
     assert [i["converged"] for i in infos] == [False, False, True]
     assert sdi()(t64(POINTS), rng=rng()).info["converged"] is False
+
+
+# -- the public implementation's pairing and noise ---------------------------------------------------------------------
+
+ABAR = 1 / (1 + SIGMAS**2)
+
+
+def native(z_vp: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """A noise-predicting network in VP coordinates, the ideal one of N(MU, C): e(z_vp, t), t one per row."""
+    a, s = np.sqrt(ABAR[t]), np.sqrt(1 - ABAR[t])
+    rows = zip(a, s, z_vp, strict=True)
+    return np.stack([si * np.linalg.solve(ai**2 * C + si**2 * np.eye(2), z - ai * MU) for ai, si, z in rows])
+
+
+def public(x: np.ndarray, t: int, u: np.ndarray, noises: list[np.ndarray], eta: float) -> np.ndarray:
+    """The target as the public code computes it, row by row in VP coordinates, from the level of timestep 0 on."""
+    end = np.minimum(t + np.floor(u * 1000 / 10).astype(int), 999)
+    path = [np.zeros(5, int), *(np.full(5, g) for g in range(1, t, 100)), end]
+    z = np.sqrt(ABAR[0]) * x
+    for (p, q), n in zip(itertools.pairwise(path), noises, strict=True):
+        e = native(z, p)
+        ab_p, ab_q = ABAR[p][:, None], ABAR[q][:, None]
+        x0 = (z - np.sqrt(1 - ab_p) * e) / np.sqrt(ab_p)
+        variance = (1 - ab_p) / (1 - ab_q) * (1 - ab_q / ab_p)
+        z = np.sqrt(ab_q) * x0 + np.sqrt(1 - ab_q) * e + eta * np.sqrt(variance) * n
+    at = np.full(5, t)
+    return (z - np.sqrt(1 - ABAR[t]) * native(z, at)) / np.sqrt(ABAR[t])
+
+
+@pytest.mark.parametrize("t", [20, 500, 980])
+@pytest.mark.parametrize("eta", [0.0, 0.3])
+def test_public_pairing_and_noise_in_vp_coordinates(t, eta):
+    """SDI-2, SDI-3: z inverted to t + d and shown to the network at t; noise on top of the whole step."""
+    streams = rng()
+    u = streams.uniform((5,)).numpy()
+    steps = len(range(1, t, 100)) + 1
+    noises = [streams.normal((5, 2)).double().numpy() if eta else np.zeros((5, 2)) for _ in range(steps)]
+    estimator = sdi(time=t / 1000, pairing="public", fresh="added", eta=eta)
+    estimate = estimator(t64(POINTS), rng=rng())
+    expected = public(POINTS, t, u, noises, eta)
+    np.testing.assert_allclose(estimate.target.numpy(), expected, rtol=1e-9, atol=1e-9)
+    assert estimate.nfe == estimator.nfe(0) == steps + 1
+
+
+def test_the_pairings_differ_by_the_shrinking_of_the_signal():
+    """SDI-2: a point on sharp data is kept by the one and shrunk by a_{t+d} / a_t by the other, 0.65 to 1."""
+    far = Rows(lambda z, sigma, cond: z)
+    seen = {}
+    for pairing in ("remapped", "public"):
+        sdi(far, time=0.5, pairing=pairing, eta=0.0)(t64(POINTS[1:]), rng=Streams.for_batch(0, 4))
+        seen[pairing] = far.seen[-1]  # what does not move on the way up
+    d = np.floor(Streams.for_batch(0, 4).uniform((4,)).numpy() * 100).astype(int)
+    ratio = np.sqrt(ABAR[500 + d] / ABAR[500])[:, None]
+    np.testing.assert_allclose((seen["public"] / seen["remapped"]).numpy(), np.broadcast_to(ratio, (4, 2)), rtol=1e-12)
+    assert 0.65 <= ratio.min() <= ratio.max() <= 1
+
+
+def test_the_public_inversion_ends_beyond_t():
+    """SDI-2: t = 500, u = 0.5 gives 1, 101, ..., 401, 550; from our start, where the original asks timestep -99."""
+    grid = sdi(pairing="public").grid(torch.tensor([500]), torch.tensor([550]))
+    np.testing.assert_allclose(grid[:, 0].numpy(), [SIGMAS[0], *SIGMAS[[1, 101, 201, 301, 401, 550]]])
+    ends = [sdi(time=0.98, pairing="public").timesteps(Streams(k), 1, 0)[1].item() for k in range(200)]
+    assert max(ends) == 999  # capped: of d up to 99, four in five would be beyond
+    assert min(ends) >= 980
+    assert ends.count(999) > 100
+
+
+def test_only_exchanged_noise_keeps_unit_noise():
+    """SDI-3: added noise is too much by what is not taken off the step: unit noise becomes more than unit noise."""
+    n, model = 20_000, Rows(still)
+    variance = {}
+    for fresh in ("exchanged", "added"):
+        told = {"eta": 1.0, "sigma_start": 0.0 if fresh == "exchanged" else None, "fresh": fresh}
+        sdi(model, **told)(t64(POINTS[1]).expand(n, 2), rng=Streams.for_batch(0, n))
+        variance[fresh] = float(model.seen[-1].var(0).mean()) / SIGMAS[500] ** 2
+    assert variance["exchanged"] == pytest.approx(1, abs=5 * math.sqrt(2 / n))
+    path = np.array(LEVELS)
+    scale = (path[:-1] / path[1:]) ** 2 * (1 + path[1:] ** 2) / (1 + path[:-1] ** 2)
+    expected = float((scale * (path[1:] ** 2 - path[:-1] ** 2)).sum()) / SIGMAS[500] ** 2
+    assert variance["added"] == pytest.approx(expected, rel=5 * math.sqrt(2 / n))
+
+
+# -- times and weights -------------------------------------------------------------------------------------------------
+
+UNUSUAL = [
+    {"time": Uniform(0.02, 0.98)},
+    {"pairing": "public"},
+    {"pairing": "public", "fresh": "added", "time": Uniform(0.02, 0.98)},
+    {"weighting": "sigma2", "time": Uniform(0.02, 0.98), "max_eps": 1.0},
+    {"time": Uniform(0.02, 0.98), "sigma_start": 0.5},
+]
+
+
+@pytest.mark.parametrize("options", UNUSUAL)
+def test_a_batch_is_its_rows_one_by_one(options):
+    """SDI-1, SDI-2: though each sample has its own way up, of its own length."""
+    together = sdi(MIXTURE, **options)(t64(POINTS), rng=rng())
+    alone = [sdi(MIXTURE, **options)(t64(POINTS[k : k + 1]), rng=Streams(0, [k])) for k in range(5)]
+    torch.testing.assert_close(together.grad, torch.cat([e.grad for e in alone]), rtol=1e-11, atol=1e-11)
+    assert together.nfe == max(e.nfe for e in alone)  # who has arrived waits
+    assert together.nfe <= sdi(MIXTURE, **options).nfe(0)
+    assert together.info["sigma"] == pytest.approx(np.mean([e.info["sigma"] for e in alone]))
+
+
+def test_drawn_times_are_each_samples_own():
+    """SDI-1, TIME-2."""
+    t, end = sdi(time=Uniform(0.1, 0.9)).timesteps(Streams.for_batch(0, 1000), 1000, 0)
+    assert len(t.unique()) > 500
+    assert 100 <= int(t.min()) < 105
+    assert 895 < int(t.max()) <= 900
+    assert torch.equal(t, end)
+
+
+@pytest.mark.parametrize("weighting", get_args(Weighting))
+def test_weights_as_those_of_sds(weighting):
+    """SDI-1, SDS-3: grad = (w / sigma) (x - D), which with drawn noise is SDS's w (eps_hat - eps)."""
+    x, sigma = t64(POINTS), float(SIGMAS[500])
+    target = sdi(MIXTURE, eta=0.0)(x, rng=rng()).target
+    grad = sdi(MIXTURE, eta=0.0, weighting=weighting)(x, rng=rng()).grad
+    w = {"sigma2": sigma**2 / (1 + sigma**2), "uniform": 1.0, "x0": sigma}
+    w["fantasia3d"] = w["sigma2"] / math.sqrt(1 + sigma**2)
+    torch.testing.assert_close(grad, w[weighting] / sigma * (x - target))
 
 
 # -- a sharp denoiser, off the data: atlas 2.4 -------------------------------------------------------------------------
@@ -154,7 +280,7 @@ def test_cap_keeps_the_inversion_on_the_shell():
 def test_below_the_start_nothing_is_inverted(level):
     """SDI-1: z* = x, so that grad is minus the mean shift, x - D(x; sigma), in one evaluation."""
     sigma = float(SIGMAS[round(1000 * level)])
-    estimator = sdi(MIXTURE, level=level, sigma_start=0.9)
+    estimator = sdi(MIXTURE, time=level, sigma_start=0.9)
     estimate = estimator(t64(POINTS), rng=rng())
     torch.testing.assert_close(estimate.grad, -(sigma**2) * mixture().score(t64(POINTS), sigma))
     assert (estimate.nfe, estimator.nfe(0), estimate.info["noise"]) == (1, 1, 0.0)
@@ -187,8 +313,11 @@ def test_trains_nothing():
         ({"sigma_start": -1.0}, "sigma_start must be finite and at least 0, got -1.0"),
         ({"sigma_start": math.inf}, "sigma_start must be finite and at least 0, got inf"),
         ({"max_eps": 0.0}, "max_eps must be positive, got 0.0"),
-        ({"level": 1.1}, "a time range must satisfy"),
-        ({"level": math.nan}, "a time range must satisfy"),
+        ({"pairing": "threestudio"}, "pairing must be remapped or public, fresh .*, got 'threestudio' and 'exchanged'"),
+        ({"fresh": "none"}, "fresh exchanged or added, got 'remapped' and 'none'"),
+        ({"weighting": "snr"}, "weighting must be sigma2, uniform, fantasia3d or x0, got 'snr'"),
+        ({"time": 1.1}, "a time range must satisfy"),
+        ({"time": math.nan}, "a time range must satisfy"),
     ],
 )
 def test_refuses(options, says):

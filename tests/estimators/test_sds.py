@@ -6,8 +6,10 @@ from closed_forms import MU, POINTS, C, Rows, gaussian, mixture, t64
 from modeseek.denoisers import MixtureDenoiser
 from modeseek.errors import UsageError
 from modeseek.estimators import SDS
+from modeseek.guidance import CFG, LimitedInterval
 from modeseek.noise import NoiseTable
 from modeseek.randomness import Streams
+from modeseek.schedules import Anneal, Uniform
 
 TABLE = NoiseTable.vp()
 GAUSSIAN = MixtureDenoiser(gaussian())
@@ -87,6 +89,49 @@ def test_one_level_alone():
     assert torch.equal(rows.levels[0], TABLE.sigmas[500].expand(5))
 
 
+def test_the_time_range_is_short_for_a_uniform_time():
+    """SDS-1: and DreamFusion's is the default."""
+    streams = Streams.for_batch(0, 5)
+    for short, time in (({"time_range": (0.1, 0.5)}, Uniform(0.1, 0.5)), ({}, Uniform(0.02, 0.98))):
+        first, second = SDS(GAUSSIAN, TABLE, **short), SDS(GAUSSIAN, TABLE, time=time)
+        assert torch.equal(first(t64(POINTS), rng=streams.at(1)).grad, second(t64(POINTS), rng=streams.at(1)).grad)
+
+
+@pytest.mark.parametrize("shape", ["linear", "sqrt"])
+def test_an_annealed_time_is_the_same_for_all_and_falls(shape):
+    """SDS-1, TIME-1: HiFA's t = floor(1000 ((max - min) (1 - sqrt(k / K)) + min))."""
+    rows, k = Rows(GAUSSIAN), 7  # so that no time between the ends is a whole timestep, to be rounded either way
+    sds = SDS(rows, TABLE, time=Anneal(0.98, 0.02, k + 1, shape))
+    done = [sds(t64(POINTS), rng=Streams.for_batch(0, 5), step=step).info["converged"] for step in range(k + 1)]
+    u = np.sqrt(np.arange(k + 1) / k) if shape == "sqrt" else np.arange(k + 1) / k
+    expected = np.floor(1000 * (0.96 * (1 - u) + 0.02) + 1e-9).astype(int)
+    torch.testing.assert_close(torch.stack(rows.levels), TABLE.sigmas[expected][:, None].expand(-1, 5))
+    assert done == [False] * k + [True]
+
+
+def test_the_upper_end_drops_at_its_step():
+    """SDS-1, TIME-2: ProlificDreamer's second stage; what is claimed follows."""
+    limited = LimitedInterval(CFG(GAUSSIAN, 7.5), GAUSSIAN, float(TABLE.sigmas[600]), 100.0)
+    sds = SDS(limited, TABLE, time=Uniform(0.02, 0.98, drop=(3, 0.5)))
+    x = torch.zeros(500, 2, dtype=torch.float64)
+    for step, most in ((2, 980), (3, 500)):
+        levels = sds.levels(Streams.for_batch(0, 500), 500, step)
+        assert TABLE.sigmas[most - 30] < float(levels.max()) <= TABLE.sigmas[most]
+        assert sds(x, rng=Streams.for_batch(0, 500), step=step).info["sigma"] == pytest.approx(float(levels.mean()))
+    assert (sds.nfe(2), sds.nfe(3)) == (2, 1)
+
+
+def test_weights():
+    """SDS-1, SDS-3: each weighting times the uniform gradient; x0's is x - x0."""
+    x, sigma, eps = t64(POINTS), t64([0.05, 0.2, 0.5, 1.0, 5.0]), t64(POINTS[::-1].copy())
+    plain = SDS(GAUSSIAN, TABLE, weighting="uniform").gradient(x, None, eps, sigma)
+    abar = (1 / (1 + sigma**2))[:, None]
+    fantasia = SDS(GAUSSIAN, TABLE, weighting="fantasia3d").gradient(x, None, eps, sigma)
+    torch.testing.assert_close(fantasia, abar.sqrt() * (1 - abar) * plain)
+    x0 = GAUSSIAN(x + sigma[:, None] * eps, sigma)
+    torch.testing.assert_close(SDS(GAUSSIAN, TABLE, weighting="x0").gradient(x, None, eps, sigma), x - x0)
+
+
 def test_info():
     estimate = SDS(GAUSSIAN, TABLE, time_range=(0.5, 0.5))(t64(POINTS), rng=Streams.for_batch(0, 5))
     assert estimate.info["sigma"] == pytest.approx(float(TABLE.sigmas[500]))
@@ -95,7 +140,9 @@ def test_info():
 
 
 def test_refuses():
-    with pytest.raises(UsageError, match="weighting must be sigma2 or uniform, got 'snr'"):
+    with pytest.raises(UsageError, match="weighting must be sigma2, uniform, fantasia3d or x0, got 'snr'"):
         SDS(GAUSSIAN, TABLE, weighting="snr")
     with pytest.raises(UsageError, match="time range"):
         SDS(GAUSSIAN, TABLE, time_range=(0.9, 0.1))
+    with pytest.raises(UsageError, match="either time or time_range must be given"):
+        SDS(GAUSSIAN, TABLE, time=0.5, time_range=(0.1, 0.9))

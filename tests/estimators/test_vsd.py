@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,11 @@ from modeseek.distillation import distill
 from modeseek.errors import UsageError
 from modeseek.estimators import MSD, SDS, VSD, Estimator, Particles, Trains
 from modeseek.generators import Points
+from modeseek.methods import Weighting
 from modeseek.noise import NoiseTable
 from modeseek.randomness import Streams
 from modeseek.samplers.product import PosteriorMean
+from modeseek.schedules import Anneal, Uniform
 
 TABLE = NoiseTable.vp()
 GAUSSIAN, MIXTURE = MixtureDenoiser(gaussian()), MixtureDenoiser(mixture())
@@ -148,6 +152,26 @@ def test_claimed_evaluations():
     assert estimate.info["converged"] is False
 
 
+@pytest.mark.parametrize("time", [0.5, Anneal(0.98, 0.02, 5, "sqrt"), Uniform(0.1, 0.9, drop=(1, 0.3))])
+@pytest.mark.parametrize("weighting", get_args(Weighting))
+def test_takes_times_and_weights_as_sds(time, weighting):
+    """VSD-1: with an auxiliary that predicts the drawn noise (one particle) it is SDS at every step."""
+    for step in (0, 2, 7):
+        told = {"time": time, "weighting": weighting}
+        vsd = VSD(MIXTURE, TABLE, Particles(), **told)(X[:1], rng=Streams(3), step=step)
+        sds = SDS(MIXTURE, TABLE, **told)(X[:1], rng=Streams(3), step=step)
+        torch.testing.assert_close(vsd.grad, sds.grad, rtol=1e-9, atol=1e-9)
+        assert (vsd.info["sigma"], vsd.info["converged"]) == (sds.info["sigma"], sds.info["converged"])
+
+
+def test_x0_weighting_is_the_difference_of_the_denoised():
+    """VSD-1, SDS-3: w = sigma gives x0_phi - x0."""
+    sigma, eps = t64([0.05, 0.2, 0.5, 1.0, 5.0]), t64(POINTS[::-1].copy())
+    z = X + sigma[:, None] * eps
+    vsd = VSD(MIXTURE, TABLE, Given(GAUSSIAN), weighting="x0")
+    torch.testing.assert_close(vsd.gradient(X, None, eps, sigma), GAUSSIAN(z, sigma) - MIXTURE(z, sigma))
+
+
 def test_trains_through_its_auxiliary():
     seen = []
 
@@ -185,7 +209,7 @@ def test_refuses():
     for smoothing in (-0.1, float("nan")):
         with pytest.raises(UsageError, match="smoothing must not be negative"):
             Particles(smoothing)
-    with pytest.raises(UsageError, match="weighting must be sigma2 or uniform, got 'snr'"):
+    with pytest.raises(UsageError, match="weighting must be sigma2, uniform, fantasia3d or x0, got 'snr'"):
         VSD(GAUSSIAN, TABLE, Particles(), weighting="snr")
     with pytest.raises(UsageError, match="time range"):
         VSD(GAUSSIAN, TABLE, Particles(), time_range=(0.9, 0.1))

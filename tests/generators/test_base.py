@@ -118,3 +118,33 @@ def test_encoded_passes_image_camera_and_gradient(kind: type[nn.Module]) -> None
     scale = 2.0 if kind is Seen else 1.0
     torch.testing.assert_close(generator.x.grad, 2 * scale * bare.image.detach())
     assert [name for name, _ in encoded.named_parameters()] == ["generator.x"]
+
+
+def noisy(image: Tensor, rng: Rng | None = None) -> Tensor:
+    """An encoder with a posterior: mean 3 x, standard deviation 0.5."""
+    mean = 3 * image
+    return mean if rng is None else mean + 0.5 * normal(rng, mean)
+
+
+def test_the_posteriors_mean_and_its_samples() -> None:
+    """The trap of the public implementations, which sample: one sample is not the mean, the mean of many is."""
+    mean, sampled = Encoded(Plain(), noisy), Encoded(Plain(), noisy, posterior="sample")
+    assert render(mean)(Streams(3)).image.tolist() == [[3.0, 6.0]]
+    assert torch.equal(render(mean)(Streams(3)).image, render(mean)(Streams(4)).image)
+    drawn = torch.cat([render(sampled)(Streams(3, step=k)).image for k in range(4000)]).detach()
+    error = (drawn.mean(0) - torch.tensor([3.0, 6.0])) / (0.5 / 4000**0.5)
+    assert float(error.abs().max()) < 5
+    assert float(drawn.std(0).min()) > 0.4
+
+
+def test_the_posteriors_noise_is_the_samples_own() -> None:
+    """Drawn after what the generator draws, and before what the estimator does; its gradient is the mean's."""
+    streams = Streams(7)
+    jitter = streams.normal((1, 2))
+    expected = 3 * (torch.tensor([[1.0, 2.0]]) + jitter) + 0.5 * streams.normal((1, 2))
+    generator = Jittered()
+    image = render(Encoded(generator, noisy, posterior="sample"))(Streams(7)).image
+    torch.testing.assert_close(image, expected)
+    image.sum().backward()
+    assert generator.x.grad is not None
+    assert generator.x.grad.tolist() == [[3.0, 3.0]]

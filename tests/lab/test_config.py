@@ -11,7 +11,7 @@ import pytest
 
 from modeseek.config import from_yaml, to_yaml
 from modeseek.errors import UsageError
-from modeseek.lab.config import LabConfig, LabMethod, ReproduceConfig, Reproduction
+from modeseek.lab.config import LabConfig, LabMethod
 from modeseek.lab.methods import BUILDERS
 from modeseek.methods import ESTIMATORS
 
@@ -25,12 +25,6 @@ COUNTS += ["checkpoint_every", "field_draws", "points"]
 def test_every_estimator_is_a_method() -> None:
     assert set(get_args(LabMethod)) == {"ddim", *ESTIMATORS}
     assert set(BUILDERS) == set(ESTIMATORS)
-
-
-def test_every_reproduction_has_a_program() -> None:
-    from importlib import import_module
-
-    assert all(callable(import_module(f"modeseek.experiments.{name}").main) for name in get_args(Reproduction))
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -120,14 +114,3 @@ def test_yaml_that_is_wrong(line: str, message: str) -> None:
 def test_yaml_without_a_set() -> None:
     with pytest.raises(UsageError, match="key set: "):
         from_yaml("steps: 3", "config.yaml", LabConfig)
-
-
-def test_reproductions() -> None:
-    table, figure = ReproduceConfig("table1"), ReproduceConfig("figure3", sets=("moons",), out=Path("here"))
-    assert (table.chosen(), table.folder()) == (("fractal", "spiral", "pinwheel"), Path("modeseek-runs/table1"))
-    assert (figure.chosen(), figure.folder()) == (("moons",), Path("here"))
-    assert ReproduceConfig("figure1").chosen() == ("fractal",)
-    with pytest.raises(UsageError, match="seeds must be at least 1, got 0"):
-        ReproduceConfig("table1", seeds=0)
-    with pytest.raises(UsageError, match="sets must name at least one set"):
-        ReproduceConfig("table1", sets=())

@@ -16,7 +16,7 @@ from modeseek.lab.points import dense_grid, streams
 from modeseek.lab.problem import Problem
 from modeseek.methods import PRODUCT_SAMPLERS
 from modeseek.noise import NoiseTable
-from modeseek.schedules import Anneal, Bandwidth
+from modeseek.schedules import Anneal, Bandwidth, Uniform
 
 
 def estimator(particles: Any = None, **options: Any) -> Any:
@@ -70,7 +70,7 @@ def test_the_inversion_is_not_guided() -> None:
 def test_sds() -> None:
     told = estimator(method="sds", time_low=0.1, time_high=0.5, weighting="uniform")
     assert isinstance(told, SDS)
-    assert (told.first, told.last, told.weighting) == (100, 500, "uniform")
+    assert (told.time, told.weighting) == (Uniform(0.1, 0.5), "uniform")
 
 
 def test_vsd() -> None:
@@ -78,7 +78,7 @@ def test_vsd() -> None:
     assert isinstance(told, VSD)
     assert isinstance(told.auxiliary, Particles)
     assert (told.auxiliary.smoothing, told.auxiliary.particles) == (0.2, None)
-    assert (told.sds.first, told.sds.last) == (100, 500)
+    assert told.sds.time == Uniform(0.1, 0.5)
     points = torch.zeros(3, 2, dtype=torch.float64)
     assert estimator(points, method="vsd").auxiliary.particles is points
 
@@ -101,7 +101,7 @@ def test_sdi() -> None:
     told = estimator(method="sdi", inversion_steps=7, eta=0.1, sigma_start=0.2, max_eps=2.0, time_low=0.25)
     assert isinstance(told, SDI)
     assert (told.inversion_steps, told.eta, told.sigma_start, told.max_eps) == (7, 0.1, 0.2, 2.0)
-    assert told.level == Anneal(0.98, 0.25, 6)
+    assert told.time == Anneal(0.98, 0.25, 6)
 
 
 @pytest.mark.parametrize("method", ["sds", "vsd", "sdi", "msd"])
