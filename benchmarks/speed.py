@@ -12,13 +12,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from modeseek.config import ImageConfig
-from modeseek.estimators import MSD
-from modeseek.randomness import Streams
-from modeseek.text2image import TextToImage
-
 ROUNDS = 9
 
 
@@ -50,43 +43,6 @@ def help_page() -> Row:
     code = "import sys; sys.argv = ['modeseek', '--help']; import modeseek.cli as c; c.main()"
     seconds = statistics.median(_python(code) for _ in range(ROUNDS))
     return Row("`modeseek --help`", f"{seconds:.2f} s", "at most 0.5 s", seconds <= 0.5)
-
-
-def bare(job: TextToImage, steps: int) -> None:
-    """The same network, autoencoder, picture and optimiser calls with nothing around them."""
-    estimator = job.job.estimator
-    assert isinstance(estimator, MSD)
-    cond = job.prior.encode_prompt(job.config.prompts)
-    rng = Streams.for_batch(job.config.seed, len(job.config.prompts))
-    target = None
-    for step in range(steps):
-        job.job.optimiser.zero_grad(set_to_none=True)
-        x = job.prior.encode(job.picture())
-        if target is None or step % job.settings.refresh_every == 0:
-            with torch.no_grad():
-                target = estimator.sampler(estimator.denoiser, x.detach(), estimator.at(step), cond, rng=rng.at(step))
-        x.backward(gradient=x.detach() - target)
-        job.job.optimiser.step()
-
-
-def loop(steps: int = 48) -> Row:
-    """A run with log, pictures and checkpoints at their default intervals against the bare loop."""
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = [
-            TextToImage.start(ImageConfig(("hamburger",), steps=steps + 1, out=Path(folder) / name))
-            for name in ("a", "b")
-        ]
-        ratios = []
-        bare(jobs[1], 4)
-        for _ in range(ROUNDS):
-            began = time.perf_counter()
-            bare(jobs[1], steps)
-            middle = time.perf_counter()
-            jobs[0].job.progress = type(jobs[0].progress)()
-            jobs[0].advance(stop_after=steps)
-            ratios.append((time.perf_counter() - middle) / (middle - began))
-    ratio = statistics.median(ratios)
-    return Row(f"loop of a run / bare loop, median of {ROUNDS}", f"{ratio:.3f}", "at most 1.05", ratio <= 1.05)
 
 
 def whole_run() -> Row:
@@ -131,4 +87,4 @@ def memory() -> Row:
     return Row("peak memory after 400 steps / after 100", f"{ratio:.3f}", "at most 1.05", ratio <= 1.05)
 
 
-MEASURES = (imports, help_page, loop, whole_run, memory)
+MEASURES = (imports, help_page, whole_run, memory)

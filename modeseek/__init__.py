@@ -13,11 +13,24 @@ _WHERE = {
     "modeseek.densities": ("GaussianMixture", "PlanarSet", "open_set", "picture_density", "planar_set"),
     "modeseek.distillation": ("Progress", "Step", "distill"),
     "modeseek.errors": ("ModeseekError", "NonFiniteError", "PriorError", "RunError", "UnstableError", "UsageError"),
-    "modeseek.estimators": ("MSD", "SDI", "SDS", "VSD", "Auxiliary", "Estimate", "Estimator", "Particles", "Trained"),
+    "modeseek.estimators": (
+        "MSD",
+        "SDI",
+        "SDS",
+        "VSD",
+        "Auxiliary",
+        "Estimate",
+        "Estimator",
+        "ImageSpace",
+        "Particles",
+        "Trained",
+    ),
     "modeseek.generators": ("Encoded", "ImageMLP", "Latents", "Pixels", "Points", "View"),
-    "modeseek.guidance": ("CFG", "Autoguidance", "LimitedInterval"),
+    "modeseek.guidance": ("CFG", "Autoguidance", "LimitedInterval", "PerpNeg"),
     "modeseek.noise": ("NoiseTable", "karras_sigmas"),
-    "modeseek.priors": ("LatentPrior", "open_prior"),
+    "modeseek.priors": ("LatentPrior", "Prior", "open_prior"),
+    "modeseek.priors.lora": ("LoRA",),
+    "modeseek.priors.views": ("Direction", "PerpNegPrompts", "ViewPrompts"),
     "modeseek.randomness": ("Streams",),
     "modeseek.samplers": ("ddim", "heun", "invert"),
     "modeseek.samplers.product": (
@@ -32,7 +45,7 @@ _WHERE = {
         "Summed",
     ),
     "modeseek.methods": ("ProductOptions",),
-    "modeseek.schedules": ("Anneal", "Bandwidth"),
+    "modeseek.schedules": ("Anneal", "Bandwidth", "Uniform"),
     "modeseek.shipped": ("POCKET", "POCKET_CLIP"),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
@@ -66,6 +79,7 @@ if TYPE_CHECKING:
     from modeseek.estimators import Auxiliary as Auxiliary
     from modeseek.estimators import Estimate as Estimate
     from modeseek.estimators import Estimator as Estimator
+    from modeseek.estimators import ImageSpace as ImageSpace
     from modeseek.estimators import Particles as Particles
     from modeseek.estimators import Trained as Trained
     from modeseek.generators import Encoded as Encoded
@@ -77,11 +91,17 @@ if TYPE_CHECKING:
     from modeseek.guidance import CFG as CFG
     from modeseek.guidance import Autoguidance as Autoguidance
     from modeseek.guidance import LimitedInterval as LimitedInterval
+    from modeseek.guidance import PerpNeg as PerpNeg
     from modeseek.methods import ProductOptions as ProductOptions
     from modeseek.noise import NoiseTable as NoiseTable
     from modeseek.noise import karras_sigmas as karras_sigmas
     from modeseek.priors import LatentPrior as LatentPrior
+    from modeseek.priors import Prior as Prior
     from modeseek.priors import open_prior as open_prior
+    from modeseek.priors.lora import LoRA as LoRA
+    from modeseek.priors.views import Direction as Direction
+    from modeseek.priors.views import PerpNegPrompts as PerpNegPrompts
+    from modeseek.priors.views import ViewPrompts as ViewPrompts
     from modeseek.randomness import Streams as Streams
     from modeseek.samplers import ddim as ddim
     from modeseek.samplers import heun as heun
@@ -97,6 +117,7 @@ if TYPE_CHECKING:
     from modeseek.samplers.product import Summed as Summed
     from modeseek.schedules import Anneal as Anneal
     from modeseek.schedules import Bandwidth as Bandwidth
+    from modeseek.schedules import Uniform as Uniform
     from modeseek.shipped import POCKET as POCKET
     from modeseek.shipped import POCKET_CLIP as POCKET_CLIP
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from modeseek import __version__
+from modeseek.compare.config import CompareConfig
 from modeseek.config import ImageConfig, SampleConfig, mapping
 from modeseek.errors import ModeseekError, RunError, UsageError
-from modeseek.lab.config import LabConfig, ReproduceConfig
+from modeseek.experiments.config import ReproduceConfig
+from modeseek.lab.config import LabConfig
 from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
 from modeseek.planar import unknown
+from modeseek.reports import duration
 
 if TYPE_CHECKING:
     from modeseek.lab.run import Lab
@@ -77,6 +80,29 @@ def reproduce(config: ReproduceConfig) -> int:
     return 0
 
 
+def compare(config: CompareConfig) -> int:
+    """Say what it will cost, make the pictures that are missing, write the report."""
+    _quiet()
+    from modeseek.compare.costs import costs, describe
+    from modeseek.compare.report import write_report
+    from modeseek.compare.run import Comparison
+
+    try:
+        comparison = Comparison.open(config, say=lambda line: print(line, flush=True))
+        print(describe(costs(comparison), str(comparison.prior.device)), flush=True)
+        if config.dry_run:
+            return 0
+        comparison.paint()
+        path = write_report(comparison)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on where it was", 130)
+    print(path.read_text())
+    print(path)
+    if comparison.failed:
+        return _complain(f"{len(comparison.failed)} picture(s) failed; the report names them", 1)
+    return 0
+
+
 def sample(config: SampleConfig) -> int:
     """Write one sheet of samples."""
     _quiet()
@@ -116,6 +142,7 @@ def doctor(config: DoctorConfig) -> int:
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "image": (ImageConfig, image),
+    "compare": (CompareConfig, compare),
     "lab": (LabConfig, lab),
     "reproduce": (ReproduceConfig, reproduce),
     "resume": (ResumeConfig, resume),
@@ -144,10 +171,11 @@ def _advance(job: TextToImage) -> int:
     nfe = job.nfe()
     seconds = nfe * left * job.seconds_per_evaluation()
     what = config.method if config.method != "msd" else f"msd, {settings.sampler}"
+    trained = f" and {job.trained()} training passes" if job.trained() else ""
     print(
-        f"{what}, preset {config.preset}: {settings.steps} steps, {nfe} evaluations per picture"
+        f"{what}, preset {config.preset}: {settings.steps} steps, {nfe} evaluations{trained} per picture"
         + (f", {job.progress.step} steps done" if job.progress.step else "")
-        + f"; about {_duration(seconds)} on {job.prior.device} (rendering not counted)"
+        + f"; about {duration(seconds)} on {job.prior.device} (rendering not counted)"
     )
     print(f"run directory: {job.run.path}", flush=True)
     with tqdm(total=settings.steps, initial=job.progress.step, unit="step", dynamic_ncols=True) as bar:
@@ -155,7 +183,7 @@ def _advance(job: TextToImage) -> int:
     if not finished:
         print(f"interrupted after step {job.progress.step}; continue with: modeseek resume {job.run.path}")
         return 130
-    facts = [_duration(time.perf_counter() - began), f"{job.progress.nfe} evaluations per picture"]
+    facts = [duration(time.perf_counter() - began), f"{job.progress.nfe} evaluations per picture"]
     facts += [f"peak memory {mib:.0f} MiB" for mib in [peak_memory()] if mib]
     facts += [f"on the device {mib:.0f} MiB" for mib in [device_memory()] if mib]
     print(f"{job.run.path / 'final.png'}  ({', '.join(facts)})")
@@ -179,14 +207,8 @@ def _explore(job: Lab) -> int:
         print(f"interrupted; continue with: modeseek resume {job.run.path}")
         return 130
     print(job.table())
-    print(f"{job.run.path / 'final.png'}  ({_duration(time.perf_counter() - began)})")
+    print(f"{job.run.path / 'final.png'}  ({duration(time.perf_counter() - began)})")
     return 0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -62,7 +62,7 @@ def distill(
     steps: int,
     rng: Streams,
     optimiser: torch.optim.Optimizer | None = None,
-    lr: float = 1e-2,
+    lr: float | Callable[[int], float] = 1e-2,
     refresh_every: int = 1,
     progress: Progress | None = None,
     callback: Callable[[Step], bool | None] | None = None,
@@ -77,7 +77,7 @@ def distill(
         steps: optimiser steps in all, those of ``progress`` included.
         rng: one stream per sample.
         optimiser: of the generator's parameters; Adam at ``lr`` if not given.
-        lr: learning rate of that Adam.
+        lr: learning rate of that Adam; or a function of the step, which then sets that of whichever optimiser.
         refresh_every: steps that share one target.
         progress: where to go on from; changed in place.
         callback: called after each step; returning True stops the loop.
@@ -97,8 +97,10 @@ def distill(
     parameters = [p for p in generator.parameters() if p.requires_grad]
     if not parameters:
         raise UsageError("the generator must have parameters that require a gradient, got none")
-    optimiser = optimiser or torch.optim.Adam(parameters, lr=lr)
+    optimiser = optimiser or torch.optim.Adam(parameters, lr=0.0 if callable(lr) else lr)
     while at.step < steps:
+        if callable(lr):
+            _set_lr(optimiser, lr(at.step))
         streams = rng.at(at.step)
         optimiser.zero_grad(set_to_none=True)
         view = call(streams)
@@ -129,6 +131,11 @@ def distill(
 def fit_step(step: int) -> int:
     """The streams' step for what an estimator trains at ``step``: -2, -3, ...; no gradient draws from below 0."""
     return -2 - step  # -1 is that of initial weights
+
+
+def _set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = lr
 
 
 def _condition(cond: Cond | Callable[[Any], Cond], camera: Any) -> Cond:

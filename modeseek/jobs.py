@@ -38,6 +38,7 @@ class Job:
         keep_picture: called with the number of steps done, at the start and every ``picture_every`` steps.
         picture_every: steps between pictures.
         checkpoint_every: steps between checkpoints.
+        lr: learning rate as a function of the step; the optimiser's own if not given.
         marks: by what a checkpoint knows its run again, for instance the fingerprint of a model's weights.
         progress: where the loop stands.
     """
@@ -54,6 +55,7 @@ class Job:
     keep_picture: Callable[[int], None]
     picture_every: int
     checkpoint_every: int
+    lr: Callable[[int], float] | None = None
     marks: dict[str, str] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     _began: tuple[float, int] = (0.0, 0)  # clock and evaluations when this process took the run up
@@ -87,6 +89,7 @@ class Job:
                     steps=self.steps,
                     rng=self.rng,
                     optimiser=self.optimiser,
+                    lr=self.lr or self.optimiser.param_groups[0]["lr"],
                     refresh_every=self.refresh_every,
                     progress=self.progress,
                     callback=after,

@@ -36,6 +36,20 @@ def sheet(images: Tensor, columns: int | None = None, margin: int = 2) -> Tensor
     return out
 
 
+def labelled(rows: Tensor, names: Sequence[str], margin: int = 2) -> Tensor:
+    """Rows of images (R, n, 3, H, W) under one another, each with its name above it: (3, H', W')."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    strips = []
+    size = max(10, rows.shape[-2] // 8)
+    for images, name in zip(rows, names):
+        strip = sheet(images, columns=len(images), margin=margin)
+        title = Image.new("RGB", (strip.shape[2], size + 6), "white")
+        ImageDraw.Draw(title).text((2, 1), name, fill="black", font=ImageFont.load_default(size))
+        strips += [torch.from_numpy(np.array(title)).permute(2, 0, 1).float() / 255, strip]
+    return torch.cat(strips, 1)
+
+
 def enlarge(image: Tensor, factor: int) -> Tensor:
     """(3, H, W) with every pixel repeated ``factor`` times along both sides."""
     return image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)

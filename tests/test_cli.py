@@ -157,9 +157,9 @@ USAGE = {
         ["image", "x", "--method", "magic"],
         "--method must be one of ddim, sds, vsd, sdi, msd; got 'magic'",
     ),
-    "method of no picture": (["image", "x", "--method", "vsd"], "invalid choice 'vsd'"),
+    "method of no picture": (["image", "x", "--method", "ddim"], "invalid choice 'ddim'"),
     "unknown command": (["imagine", "x"], "Unrecognized options: imagine"),
-    "no command": ([], "Expected one of {image, lab, reproduce, resume, sample, doctor}"),
+    "no command": ([], "Expected one of {image, compare, lab, reproduce, resume, sample, doctor}"),
     "resume what": (["resume"], "The run's directory. (required)"),
 }
 

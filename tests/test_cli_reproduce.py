@@ -1,4 +1,4 @@
-"""``modeseek reproduce``: every table and figure, mistakes as one clear sentence, kill -9 and continue."""
+"""``modeseek reproduce``: every table and figure of the plane, mistakes as one clear sentence, kill -9 and continue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 from tiny_laboratory import SET, shorten, shrink
 
-from modeseek.lab.config import Reproduction
+from modeseek.experiments.config import Planar
 
 FIRST = {  # a report, and what else is there
     "table1": [],
@@ -29,7 +29,7 @@ def small(tmp_path_factory, monkeypatch) -> None:
 
 
 def test_every_table_and_figure_is_here():
-    assert set(FIRST) == set(get_args(Reproduction))
+    assert set(FIRST) == set(get_args(Planar))
 
 
 @pytest.mark.parametrize("what", FIRST)

@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 from modeseek.densities import open_set
 from modeseek.errors import NonFiniteError, UnstableError
 from modeseek.experiments.cells import Book, Numbers, Spread, over_seeds
-from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
+from modeseek.experiments.config import ReproduceConfig
+from modeseek.lab.config import DenoiserName, LabConfig
 from modeseek.lab.measure import Truth
 from modeseek.lab.points import moved
 from modeseek.lab.problem import FRESH, Problem

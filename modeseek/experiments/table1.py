@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modeseek.experiments.cells import Book, Numbers, table
+from modeseek.experiments.cells import Book, Numbers
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.draws import gradients
 from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, Row, filled, opened
-from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
+from modeseek.lab.config import DenoiserName, LabConfig
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.points import dense_grid
 from modeseek.lab.problem import Problem
 from modeseek.metrics import efficiency
+from modeseek.reports import table
 
 SIDE, DRAWS = 8, 1000
 PAPER = {
@@ -94,7 +96,7 @@ def main(config: ReproduceConfig) -> None:
     """Measure what is not there yet; write table1.md and table1.json."""
     sets, book = opened(config), Book(config.folder())
     cells = [(name, denoiser, method) for name in sets for denoiser in DENOISERS for method in METHODS]
-    rows = [row(book, *cell, config.seeds) for cell in cells]
+    rows = [row(book, *cell, config.count) for cell in cells]
     out = book.report("table1", text(rows), rows)
     print(out.read_text())
     print(out)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from modeseek.experiments.cells import Book, Numbers, Spread, table
+from modeseek.experiments.cells import Book, Numbers, Spread
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.coverage import coverage, discrepancy, smaller, variance
 from modeseek.experiments.planar import DENOISERS, UNIFORM_5, Method, Row, filled, measure, narrow, opened, truth
-from modeseek.lab.config import DenoiserName, LabConfig, ReproduceConfig
+from modeseek.lab.config import DenoiserName, LabConfig
 from modeseek.plots import Curves, curves, keep, require
+from modeseek.reports import table
 from modeseek.runs import write_atomic
 
 PAPER = {  # set, denoiser, method -> NLL, precision, recall; what the paper does not give is left out
@@ -105,7 +107,7 @@ def main(config: ReproduceConfig) -> None:
             start = configure(name, denoiser, METHODS[0], 0, False)
             what = f"table2, {name}, {denoiser}, true samples"
             truths[name, denoiser] = book.cell(what, start, partial(truth, start))
-            rows += [row(book, name, denoiser, method, config.seeds, config.full) for method in METHODS]
+            rows += [row(book, name, denoiser, method, config.count, config.full) for method in METHODS]
     out = book.report("table2", text(rows, truths), rows)
     plots = []
     for name in sets:

@@ -18,7 +18,6 @@ DenoiserName = Literal["exact", "ideal", "learned"]
 GuidanceName = Literal["none", "cfg", "autoguidance"]
 Levels = Literal["uniform", "vp", "karras"]
 AuxiliaryName = Literal["particles", "trained"]
-Reproduction = Literal["table1", "table2", "figure1", "figure3"]
 
 PAPER_BANDWIDTH = 0.316 / math.sqrt(2.0)  # the paper's lambda is sqrt(2) times the standard deviation
 
@@ -127,38 +126,6 @@ class LabConfig:
     def noiseless(self) -> bool:
         """Whether the method draws nothing, so that one gradient tells all."""
         return self.method == "msd" and self.sampler == "posterior_mean"
-
-
-@dataclass(frozen=True)
-class ReproduceConfig:
-    """Make a table or a figure of the paper, with the paper's numbers beside ours. Continues where it was stopped."""
-
-    what: tyro.conf.Positional[Reproduction]
-    """Which."""
-    out: Path | None = None
-    """Folder of the results; modeseek-runs/NAME if not given."""
-    sets: tuple[str, ...] | None = None
-    """On these sets; fractal, spiral and pinwheel for tables, fractal for figures if not given."""
-    seeds: int = 3
-    """Of the headline rows; the others have one."""
-    full: bool = False
-    """table2 with the paper's 1000 product samples a step: about 15 hours a set."""
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise UsageError(f"seeds must be at least 1, got {self.seeds}")
-        if self.full and self.what != "table2":
-            raise UsageError(f"full is a choice of table2, got it for {self.what}")
-        if self.sets == ():
-            raise UsageError("sets must name at least one set, got none")
-
-    def chosen(self) -> tuple[str, ...]:
-        """The sets."""
-        return self.sets or (("fractal", "spiral", "pinwheel") if self.what.startswith("table") else ("fractal",))
-
-    def folder(self) -> Path:
-        """Where the results go."""
-        return self.out or Path("modeseek-runs") / self.what
 
 
 WIDE = ("landscape_bandwidth",)

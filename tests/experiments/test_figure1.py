@@ -10,8 +10,9 @@ from tiny_laboratory import SET, cells, shrink, strict
 from modeseek.errors import UsageError
 from modeseek.experiments import figure1
 from modeseek.experiments.cells import Book
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.figure1 import PANELS, figure
-from modeseek.lab.config import LabConfig, ReproduceConfig
+from modeseek.lab.config import LabConfig
 from modeseek.lab.measure import Truth
 from modeseek.lab.problem import Problem
 

@@ -12,9 +12,10 @@ from tiny_laboratory import SET, cells, gaussians, shrink, strict
 
 from modeseek.experiments import figure3
 from modeseek.experiments.cells import Book
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.figure3 import BANDWIDTHS, ESTIMATORS, LEAST, PANELS, biases, spread, surveyed
 from modeseek.lab import problem
-from modeseek.lab.config import LabConfig, ReproduceConfig
+from modeseek.lab.config import LabConfig
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.problem import Problem
 from modeseek.methods import ESTIMATORS as ALL

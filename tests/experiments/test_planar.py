@@ -9,9 +9,10 @@ from tiny_laboratory import SET, config, gaussians
 
 from modeseek.errors import UsageError
 from modeseek.experiments import planar, table1, table2
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.planar import UNIFORM_5, opened
 from modeseek.lab import measure, problem
-from modeseek.lab.config import LabConfig, ReproduceConfig
+from modeseek.lab.config import LabConfig
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.problem import Problem
 
@@ -34,7 +35,7 @@ def test_rows_are_configurations(method):
     c = LabConfig("fractal", **method.options)
     if "sigma uniform in" in method.name:
         sds = build_estimator(c, Problem.of(config(SET, denoiser="exact")))
-        used = sds.table.sigmas[[sds.first, sds.last]].tolist()
+        used = [sds.levels.at(0)[k] for k in (0, -1)]
         low, high = (float(s) for s in method.name.split("[")[1].strip("]").split(","))
         assert used == pytest.approx([low, high], abs=0.01)
         gaps = sds.table.sigmas.diff()

@@ -12,10 +12,11 @@ from tiny_laboratory import SET, cells, gaussians, shrink, strict
 from modeseek.errors import NonFiniteError, UnstableError
 from modeseek.experiments import table1
 from modeseek.experiments.cells import Book, Spread
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.planar import Method
 from modeseek.experiments.table1 import METHODS, PAPER, Row, configure, measure, row, text
 from modeseek.lab import problem
-from modeseek.lab.config import PAPER_BANDWIDTH, ReproduceConfig
+from modeseek.lab.config import PAPER_BANDWIDTH
 from modeseek.lab.methods import build_estimator
 from modeseek.lab.points import dense_grid
 from modeseek.lab.problem import Problem
@@ -90,7 +91,7 @@ def test_efficiency_of_sds(gaussian, monkeypatch):
     more = {"method": "sds", "time_low": 0.3, "time_high": 0.3}
     config = configure("g", "exact", Method("SDS", more), 0)
     estimator = build_estimator(config, Problem.of(config))
-    s = float(estimator.table.sigmas[estimator.first])
+    (s,) = estimator.levels.at(0)
     power = shift_of_the_gaussian() * (C**2 / V * s) ** 2
     error = math.sqrt(float((1 / 999 + 4 * 2 * C**4 / 2 / (1000 * power)).sum())) / 64
     found = measure(config)

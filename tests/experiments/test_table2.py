@@ -11,9 +11,10 @@ from tiny_laboratory import SET, cells, shrink, strict
 from modeseek.errors import NonFiniteError, UnstableError
 from modeseek.experiments import table2
 from modeseek.experiments.cells import Book, Spread
+from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.planar import Method
 from modeseek.experiments.table2 import MEASURED, METHODS, PAPER, Row, configure, row, text
-from modeseek.lab.config import PAPER_BANDWIDTH, ReproduceConfig
+from modeseek.lab.config import PAPER_BANDWIDTH
 from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
 
 ISSUE = """

@@ -1,0 +1,169 @@
+"""A comparison from its configuration to its report: what it will cost, the cells that are missing, the numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from modeseek.compare.batches import Batch, grouped
+from modeseek.compare.cells import Cell, Painted, in_bytes
+from modeseek.compare.config import CompareConfig, Contender
+from modeseek.compare.memory import Peak
+from modeseek.compare.protocols import DDIM_GUIDANCE, configure, learning_rate
+from modeseek.config import ImageConfig, Settings
+from modeseek.errors import ModeseekError
+from modeseek.metrics.clip import ImageText
+from modeseek.metrics.extractor import Extractor
+from modeseek.metrics.extractors import open_features
+from modeseek.plots import require
+from modeseek.priors import Prior
+from modeseek.randomness import Streams
+from modeseek.shipped import POCKET_CLIP
+from modeseek.text2image import build_estimator, build_prior, slug
+
+SAMPLES = (Contender("reference"), Contender("ddim"))  # DDIM samples to compare with, and others of the same kind
+REFERENCE_SEED = 1_000_000  # added to the seeds of the reference, so that it shares none with a method
+
+
+@dataclass
+class Comparison:
+    """A comparison.
+
+    Attributes:
+        config: of it.
+        prior: the model.
+        extractor: of the features of distances.
+        clip: of the similarity to the prompts.
+        methods: that take part, the samples not among them.
+        texts: the prompts.
+        say: told about each batch that is done.
+        failed: reasons of the cells that could not be made.
+    """
+
+    config: CompareConfig
+    prior: Prior
+    extractor: Extractor
+    clip: ImageText
+    methods: tuple[Contender, ...]
+    texts: tuple[str, ...]
+    say: Callable[[str], None] = print
+    failed: dict[tuple[str, str, int], str] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls, config: CompareConfig, methods: Sequence[Contender] | None = None, say: Callable[[str], None] = print
+    ) -> Comparison:
+        """Open the models, those of the metrics too, and refuse what cannot run.
+
+        Args:
+            config: of the comparison.
+            methods: the configuration's if not given.
+            say: told about each batch that is done.
+
+        Raises:
+            PriorError, UsageError: for a model that is none, or a method that does not fit it.
+        """
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        require()
+        texts, chosen = config.texts(), tuple(methods or config.contenders())
+        prior = build_prior(ImageConfig(texts[:1], prior=config.prior, device=config.device, dtype=config.dtype))
+        extractor = open_features(config.features, config.device)
+        clip = ImageText.open(POCKET_CLIP if config.clip == "pocket-clip" else config.clip, config.device)
+        self = cls(config, prior, extractor, clip, chosen, texts, say)
+        for contender in chosen:
+            self.nfe(contender)
+        return self
+
+    def cells(self, contender: Contender) -> list[Cell]:
+        """Of one method, or of a set of samples, seeds outermost."""
+        seeds = self.config.chosen_seeds()
+        mates = seeds if contender.method == "vsd" else ()
+        model, found = self.prior.fingerprint, list[Cell]()
+        for seed in seeds:
+            for index, prompt in enumerate(self.texts):
+                if contender in SAMPLES:
+                    image, told = self.sampling(contender, prompt, seed), f"DDIM-{self.config.ddim_steps}"
+                else:
+                    image = configure(self.config, contender, prompt, seed)
+                    told = f"{self.config.protocol}, {self.config.snapshots} snapshots"
+                found.append(Cell(contender, index, image, mates, model, told))
+        return found
+
+    def sampling(self, contender: Contender, prompt: str, seed: int) -> ImageConfig:
+        """What a DDIM sample depends on."""
+        scale = DDIM_GUIDANCE if self.config.guidance is None else self.config.guidance
+        seed += REFERENCE_SEED * (contender.method == "reference")
+        return ImageConfig((prompt,), prior=self.config.prior, seed=seed, guidance=scale, dtype=self.config.dtype)
+
+    def missing(self, contender: Contender) -> list[Cell]:
+        """The cells that are not there yet."""
+        return [cell for cell in self.cells(contender) if cell.read(self.config.out) is None]
+
+    def nfe(self, contender: Contender) -> int:
+        """Evaluations for one picture."""
+        if contender in SAMPLES:
+            scale = DDIM_GUIDANCE if self.config.guidance is None else self.config.guidance
+            return self.config.ddim_steps * (1 if scale == 1 else 2)
+        image = configure(self.config, contender, self.texts[0], 0)
+        settings, estimator = Settings.of(image), build_estimator(image, self.prior)
+        return sum(estimator.nfe(step) for step in range(0, settings.steps, settings.refresh_every))
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """Both sets of samples and the methods."""
+        return (*SAMPLES, *self.methods)
+
+    def paint(self, contenders: Sequence[Contender] | None = None) -> None:
+        """Make every cell that is missing; one that fails is reported and does not stop the rest.
+
+        Args:
+            contenders: these alone; all if not given.
+        """
+        for contender in self.contenders if contenders is None else contenders:
+            for cells in grouped(self.missing(contender), self.config.batch):
+                self._attempt(cells)
+
+    def _attempt(self, cells: Sequence[Cell]) -> None:
+        began = time.perf_counter()
+        try:
+            painted = self._sampled(cells) if cells[0].contender in SAMPLES else self._distilled(cells)
+        # what torch raises when memory is out is a RuntimeError
+        except (ModeseekError, RuntimeError) as error:
+            self._failed(cells, error)
+            return
+        for cell, one in zip(cells, painted):
+            cell.write(self.config.out, one)
+        self.say(f"{cells[0].contender}: {len(cells)} pictures in {time.perf_counter() - began:.0f} s")
+
+    def _failed(self, cells: Sequence[Cell], error: Exception) -> None:
+        """A batch that failed is made one by one, so that its healthy cells are saved; particles fail together."""
+        if len(cells) > 1 and not cells[0].mates:
+            for cell in cells:
+                self._attempt([cell])
+            return
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        for cell in cells:
+            self.failed[str(cell.contender), cell.prompt, cell.config.seed] = reason
+        self.say(f"{cells[0].contender}, {cells[0].prompt!r}, seed {cells[0].config.seed}: failed ({reason})")
+
+    def _distilled(self, cells: Sequence[Cell]) -> list[Painted]:
+        rate = learning_rate(self.config, cells[0].config)
+        batch = Batch(cells, self.prior, rate, self.config.snapshots)
+        return batch.paint(self.config.out / "batches" / f"{slug(str(cells[0].contender))}-{cells[0].mark}")
+
+    @torch.no_grad()
+    def _sampled(self, cells: Sequence[Cell]) -> list[Painted]:
+        peak, began = Peak(self.prior.device), time.perf_counter()
+        cond = self.prior.encode_prompt([cell.prompt for cell in cells])
+        rng = Streams([cell.config.seed for cell in cells], [cell.index for cell in cells])
+        scale = cells[0].config.guidance
+        assert scale is not None
+        x = self.prior.sample(cond, rng, steps=self.config.ddim_steps, guidance_scale=scale)
+        images, mib = in_bytes(self.prior.decode(x)), peak.mib()
+        steps, nfe = torch.tensor([self.config.ddim_steps]), torch.tensor([self.nfe(cells[0].contender)])
+        seconds = torch.tensor([(time.perf_counter() - began) / len(cells)], dtype=torch.float64)
+        return [Painted(image[None], steps, nfe, seconds, mib) for image in images]

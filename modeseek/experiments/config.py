@@ -1,0 +1,86 @@
+"""What a reproduction is told. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tyro
+
+from modeseek.compare.config import CompareConfig
+from modeseek.config import DType
+from modeseek.errors import UsageError
+
+Planar = Literal["table1", "table2", "figure1", "figure3"]
+Images = Literal["table3", "table4", "figure6", "ablation"]
+SEEDS = {"table3": 8, "table4": 2, "figure6": 1, "ablation": 2}  # table3: 160 pictures a method with twenty prompts
+OF_IMAGES = ("prior", "prompts", "features", "clip", "device", "dtype", "batch", "dry_run")
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """Make a table or a figure of the paper, with the paper's numbers beside ours. Continues where it was stopped."""
+
+    what: tyro.conf.Positional[Planar | Images]
+    """Which: table1, table2, figure1 and figure3 are of the plane, the others of images."""
+    out: Path | None = None
+    """Folder of the results; modeseek-runs/NAME if not given."""
+    seeds: int | None = None
+    """How many; if not given 3 for the headline rows of the plane, 8 for table3, 2 for table4 and the ablation."""
+    full: bool = False
+    """table2 with the paper's 1000 product samples a step (15 hours a set); table3 and table4 with the paper's own
+    setting of msd as well (38400 evaluations a picture)."""
+    sets: tuple[str, ...] | None = None
+    """Of the plane; fractal, spiral and pinwheel for tables, fractal for figures if not given."""
+    prompts: Path | None = None
+    """Text file with one prompt a line; as of modeseek compare if not given."""
+    prior: str = "pocket"
+    """Pipeline directory, hub id, or "pocket" for the shipped model."""
+    features: str = "pocket-clip"
+    """Features of the distances, see docs/metrics.md."""
+    clip: str = "pocket-clip"
+    """Model of the image-text similarity."""
+    device: str = "cpu"
+    """Where the image model runs."""
+    dtype: DType = "float32"
+    """Of its weights."""
+    batch: int = 20
+    """Pictures that travel together."""
+    dry_run: bool = False
+    """Say what the pictures would cost and stop."""
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and self.seeds < 1:
+            raise UsageError(f"seeds must be at least 1, got {self.seeds}")
+        if self.full and self.what not in ("table2", "table3", "table4"):
+            raise UsageError(f"full is a choice of table2, table3 and table4, got it for {self.what}")
+        if self.sets == ():
+            raise UsageError("sets must name at least one set, got none")
+        if self.what in get_args(Planar):
+            given = [name for name in OF_IMAGES if getattr(self, name) != getattr(type(self), name)]
+            if given:
+                raise UsageError(f"{', '.join(given)} must not be given for {self.what}, which has no image model")
+        elif self.sets is not None:
+            raise UsageError(f"sets must not be given for {self.what}, which is not of the plane")
+        else:
+            self.comparison("msd")
+
+    @property
+    def count(self) -> int:
+        """Number of seeds."""
+        return self.seeds if self.seeds is not None else SEEDS.get(self.what, 3)
+
+    def chosen(self) -> tuple[str, ...]:
+        """The sets."""
+        return self.sets or (("fractal", "spiral", "pinwheel") if self.what.startswith("table") else ("fractal",))
+
+    def folder(self) -> Path:
+        """Where the results go."""
+        return self.out or Path("modeseek-runs") / self.what
+
+    def comparison(self, methods: str, **options: Any) -> CompareConfig:
+        """The comparison behind an experiment on images."""
+        shared = {name: getattr(self, name) for name in OF_IMAGES}
+        seeds = f"0-{self.count - 1}"
+        return CompareConfig(methods=methods, seeds=seeds, out=self.folder(), **(shared | options))

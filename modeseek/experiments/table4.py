@@ -1,0 +1,122 @@
+"""Quality against cost: every method at several budgets of denoiser evaluations, each with a run made for its budget.
+
+The paper's Table 4 was not at hand; this stands in its place. A run's schedules end where the run ends, so the points
+are finished pictures, not stations of a longer run, which the curves of table3 show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modeseek.compare.config import Contender
+from modeseek.compare.costs import costs, describe
+from modeseek.compare.measure import Gauge
+from modeseek.compare.run import SAMPLES, Comparison
+from modeseek.experiments.cells import Book
+from modeseek.experiments.config import ReproduceConfig
+from modeseek.metrics.results import Result
+from modeseek.plots import Curves, curves, keep
+from modeseek.reports import table
+
+BUDGETS = (240, 480, 960, 1920, 3840)  # evaluations a picture
+METHODS = (Contender("sds"), Contender("vsd"), Contender("sdi"), Contender("msd"))
+PAPER, PAPER_BUDGET = Contender("msd", "paper"), 38_400
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method at a budget.
+
+    Attributes:
+        method: its name.
+        steps: of the optimiser.
+        nfe: evaluations, as many as whole steps fit into the budget.
+        pictures: that were made.
+        seconds: of one picture's share of its batch.
+        frechet: distance to the reference.
+        similarity: to the prompts.
+    """
+
+    method: str
+    steps: int
+    nfe: int
+    pictures: int
+    seconds: float
+    frechet: Result
+    similarity: Result
+
+
+def within(comparison: Comparison, contender: Contender, budget: int) -> Contender:
+    """The method with the most optimiser steps whose evaluations fit into the budget; with one step at least."""
+    low, high = 1, budget
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = comparison.nfe(stepping(contender, middle, budget)) <= budget
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return stepping(contender, low, budget)
+
+
+def stepping(contender: Contender, steps: int, budget: int) -> Contender:
+    """The method with so many steps."""
+    return Contender(contender.method, contender.preset, (("steps", steps),), f"{contender} {budget}")
+
+
+def points(comparison: Comparison, full: bool) -> tuple[Contender, ...]:
+    """Every method at every budget."""
+    found = [within(comparison, contender, budget) for contender in METHODS for budget in BUDGETS]
+    return (*found, *([within(comparison, PAPER, PAPER_BUDGET)] if full else ()))
+
+
+def line(gauge: Gauge, contender: Contender) -> Line | None:
+    """The numbers of a point; None if its pictures failed."""
+    row = gauge.row(contender)
+    if row is None:
+        return None
+    found, steps = row.results, dict(contender.options)["steps"]
+    name = contender.label.rpartition(" ")[0]
+    return Line(name, steps, row.nfe, row.pictures, row.seconds, found["frechet"], found["similarity"])
+
+
+def text(lines: Sequence[Line], floor: Result) -> str:
+    """The table as Markdown."""
+    head = ["method", "steps", "nfe", "pictures", "Fréchet distance (95 %)", "similarity x 100", "s a picture"]
+    return table(head, [_cells(x) for x in lines]) + f"\nFloor, DDIM with other seeds: {floor.value:.4f}.\n"
+
+
+def _cells(x: Line) -> list[object]:
+    low, high = x.frechet.interval or (float("nan"),) * 2
+    shown = [f"{x.frechet.value:.4f} ({low:.4f} to {high:.4f})", f"{x.similarity.value:.1f}", f"{x.seconds:.1f}"]
+    return [x.method, x.steps, x.nfe, x.pictures, *shown]
+
+
+def main(config: ReproduceConfig) -> None:
+    """Make the pictures that are missing; write table4.md, table4.json and table4.png."""
+    comparison = Comparison.open(config.comparison("msd"), METHODS, say=lambda words: print(words, flush=True))
+    comparison.methods = points(comparison, config.full)
+    print(describe(costs(comparison), str(comparison.prior.device)), flush=True)
+    if config.dry_run:
+        return
+    comparison.paint()
+    gauge = Gauge.of(comparison)
+    floor = gauge.row(SAMPLES[1])
+    assert floor is not None
+    lines = [x for x in (line(gauge, contender) for contender in comparison.methods) if x is not None]
+    keep(config.folder() / "table4", draw(lines, floor.results["frechet"]))
+    out = Book(config.folder()).report("table4", text(lines, floor.results["frechet"]), lines)
+    print(out.read_text())
+    print(out)
+
+
+def draw(lines: Sequence[Line], floor: Result) -> dict[str, bytes]:
+    """Distance and similarity against evaluations."""
+    names = list(dict.fromkeys(x.method for x in lines))
+    distances = {n: [(x.nfe, max(x.frechet.value, 1e-4)) for x in lines if x.method == n] for n in names}
+    similar = {n: [(x.nfe, x.similarity.value) for x in lines if x.method == n] for n in names}
+    label, level = "evaluations a picture", {"DDIM, other seeds": max(floor.value, 1e-4)}
+    return curves(
+        [
+            Curves("", label, "Fréchet distance to DDIM", distances, log_x=True, log_y=True, levels=level),
+            Curves("", label, "image-text similarity x 100", similar, log_x=True),
+        ]
+    )
