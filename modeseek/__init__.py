@@ -12,7 +12,15 @@ _WHERE = {
     "modeseek.denoisers": ("IdealDenoiser", "MixtureDenoiser", "MLPDenoiser", "ParticleScore", "PerClass"),
     "modeseek.densities": ("GaussianMixture", "PlanarSet", "open_set", "picture_density", "planar_set"),
     "modeseek.distillation": ("Progress", "Step", "distill"),
-    "modeseek.errors": ("ModeseekError", "NonFiniteError", "PriorError", "RunError", "UnstableError", "UsageError"),
+    "modeseek.errors": (
+        "ModeseekError",
+        "ModeseekWarning",
+        "NonFiniteError",
+        "PriorError",
+        "RunError",
+        "UnstableError",
+        "UsageError",
+    ),
     "modeseek.estimators": (
         "MSD",
         "SDI",
@@ -67,6 +75,7 @@ if TYPE_CHECKING:
     from modeseek.distillation import Step as Step
     from modeseek.distillation import distill as distill
     from modeseek.errors import ModeseekError as ModeseekError
+    from modeseek.errors import ModeseekWarning as ModeseekWarning
     from modeseek.errors import NonFiniteError as NonFiniteError
     from modeseek.errors import PriorError as PriorError
     from modeseek.errors import RunError as RunError

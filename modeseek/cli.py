@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ import tyro
 from modeseek import __version__
 from modeseek.compare.config import CompareConfig
 from modeseek.config import ImageConfig, SampleConfig, mapping
-from modeseek.errors import ModeseekError, RunError, UsageError
+from modeseek.errors import ModeseekError, ModeseekWarning, RunError, UsageError
 from modeseek.experiments.config import ReproduceConfig
 from modeseek.lab.config import LabConfig
 from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
@@ -227,7 +229,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             args=argv,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-        code = next(run for kind, run in COMMANDS.values() if kind is type(config))(config)
+        with _notes():
+            code = next(run for kind, run in COMMANDS.values() if kind is type(config))(config)
     except ModeseekError as error:
         code = _complain(error, 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:  # the reader of our output left
@@ -249,6 +252,21 @@ def _check_names(argv: Sequence[str]) -> None:
             given = word.partition("=")[2] or (argv[k + 1] if k + 1 < len(argv) else "")
             if word.partition("=")[0] == flag and given and given not in names and not given.startswith("-"):
                 raise unknown(flag, given, names)
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Our warnings as one line each, without the file and the line of code that a programmer would want."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if not issubclass(category, ModeseekWarning):
+            return shown(message, category, *where)
+        print(f"modeseek: note: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _complain(what: object, code: int) -> int:

@@ -149,6 +149,16 @@ class ImageConfig:
     """Where the model runs."""
     dtype: DType = "float32"
     """Of the model's weights."""
+    network_batch: int | None = None
+    """Rows that the network sees at once, two for a guided picture; all of them if not given. See docs/memory.md."""
+    vae_slicing: bool = False
+    """One picture at a time through the autoencoder."""
+    vae_tiling: bool = False
+    """Pictures larger than the autoencoder's own size in tiles; the one of these options that changes the result."""
+    encoder_checkpointing: bool = False
+    """Compute the encoder's inner activations again for the gradient instead of keeping them."""
+    offload_text: bool = False
+    """Text encoders on the CPU."""
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""
     picture_every: int = 10
@@ -168,7 +178,7 @@ def _check(c: ImageConfig) -> None:
         raise UsageError(f"method must be one of {', '.join(get_args(ImageMethod))}, got {c.method!r}")
     counts: tuple[str, ...] = ("steps", "sample_steps", "refresh_every", "n_samples", "sweeps", "size")
     counts += ("inversion_steps", "picture_every", "checkpoint_every", "mlp_features", "mlp_width", "mlp_layers")
-    counts += ("particles", "lora_rank", "lora_steps")
+    counts += ("particles", "lora_rank", "lora_steps", "network_batch")
     for name in counts:
         value = getattr(c, name)
         if value is not None and value < 1:

@@ -25,3 +25,7 @@ class NonFiniteError(ModeseekError, FloatingPointError):
 
 class UnstableError(ModeseekError, ArithmeticError):
     """An integration is known to diverge at the given step sizes; says which condition is broken."""
+
+
+class ModeseekWarning(UserWarning):
+    """Something that the user will want to know and that stops nothing."""

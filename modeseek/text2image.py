@@ -25,7 +25,7 @@ from modeseek.generators import Encoded, ImageMLP, Latents, Pixels
 from modeseek.jobs import Job
 from modeseek.methods import PRODUCT_SAMPLERS
 from modeseek.pictures import animation, enlarge, png, read_picture, sheet
-from modeseek.priors import Prior, open_prior
+from modeseek.priors import Economy, Prior, open_prior
 from modeseek.priors.lora import LoRA
 from modeseek.randomness import Streams
 from modeseek.runs import Run, free_path, refuse_existing, write_atomic
@@ -38,7 +38,8 @@ INIT_STEP = -1  # the streams' step from which initial weights are drawn
 def build_prior(config: ImageConfig) -> Prior:
     """The configured model."""
     source = POCKET if config.prior == "pocket" else config.prior
-    return open_prior(source, device=_device(config.device), dtype=getattr(torch, config.dtype))
+    economy = Economy(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Economy)})
+    return open_prior(source, device=_device(config.device), dtype=getattr(torch, config.dtype), economy=economy)
 
 
 def _device(name: str) -> torch.device:

@@ -23,7 +23,20 @@ from modeseek.errors import PriorError, RunError, UsageError
 from modeseek.methods import PRODUCT_SAMPLERS, ImageMethod
 
 # two short steps whose bandwidth every sampler takes: below sigma_max for posterior_mean, long enough for summed
-QUICK = ["--steps", 2, "--sample-steps", 8, "--bandwidth-start", 12, "--bandwidth-end", 8, "--mlp-features", 8]
+QUICK = [
+    "--preset",
+    "paper",
+    "--steps",
+    2,
+    "--sample-steps",
+    8,
+    "--bandwidth-start",
+    12,
+    "--bandwidth-end",
+    8,
+    "--mlp-features",
+    8,
+]
 
 Answer = tuple[int, str, str]
 Command = Callable[..., Answer]
@@ -416,3 +429,13 @@ def test_help_names_every_option(modeseek: Command) -> None:
     for field in dataclasses.fields(cli.ImageConfig):
         if field.name != "prompts":
             assert f"--{field.name.replace('_', '-')}" in out
+
+
+def test_a_warning_is_one_line(modeseek, tiny):
+    """A prompt that is cut: what is left out, without a file name and a line of code."""
+    words = "red cat " * 20
+    code, _, err = modeseek("image", words, "--prior", tiny, "--steps", 1, "--out", "run")
+    assert code == 0
+    assert err.startswith("modeseek: note: ")
+    assert "does not see" in err
+    assert ".py" not in err.split("%")[0]

@@ -59,8 +59,8 @@ def test_what_is_optional_may_be_missing(installed: dict[str, str | None]) -> No
     text, healthy = doctor.report()
     assert healthy
     assert "optional: none" in text
-    installed["peft"] = "9.9"
-    assert "optional: peft 9.9" in doctor.report()[0]
+    installed["matplotlib"] = "9.9"
+    assert "optional: matplotlib 9.9" in doctor.report()[0]
 
 
 @pytest.mark.parametrize(

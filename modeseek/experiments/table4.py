@@ -19,7 +19,7 @@ from modeseek.metrics.results import Result
 from modeseek.plots import Curves, curves, keep
 from modeseek.reports import table
 
-BUDGETS = (240, 480, 960, 1920, 3840)  # evaluations a picture
+BUDGETS = (240, 480, 960, 1920)  # evaluations a picture
 METHODS = (Contender("sds"), Contender("vsd"), Contender("sdi"), Contender("msd"))
 PAPER, PAPER_BUDGET = Contender("msd", "paper"), 38_400
 

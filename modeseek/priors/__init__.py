@@ -3,5 +3,6 @@
 from modeseek.priors.base import Prior
 from modeseek.priors.diffusers import open_prior
 from modeseek.priors.latent import LatentPrior
+from modeseek.priors.memory import Economy, economise
 
-__all__ = ["LatentPrior", "Prior", "open_prior"]
+__all__ = ["Economy", "LatentPrior", "Prior", "economise", "open_prior"]

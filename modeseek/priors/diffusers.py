@@ -9,18 +9,22 @@ from typing import Any
 
 import torch
 
-from modeseek.errors import PriorError
+from modeseek.errors import ModeseekWarning, PriorError
 from modeseek.priors.base import Prior
 from modeseek.priors.families import FAMILIES, Family
+from modeseek.priors.memory import Economy, economise
 from modeseek.priors.weights import load_parts, read_layout
 from modeseek.shipped import POCKET
+
+Device = str | torch.device
 
 
 def open_prior(
     source: str | os.PathLike[str] | Any = POCKET,
     *,
-    device: str | torch.device | None = None,
+    device: Device | None = None,
     dtype: torch.dtype | None = None,
+    economy: Economy | None = None,
 ) -> Prior:
     """Open a pretrained model: Stable Diffusion (1.x, 2.x base and v-prediction, XL, 3), FLUX.1, DiT, or DDPM.
 
@@ -29,13 +33,15 @@ def open_prior(
             not given. The networks are frozen.
         device: where to put it; the CPU if not given, a pipeline object stays where it is.
         dtype: of the networks' weights; float32 if not given, a pipeline object keeps its own.
+        economy: ways to take less memory; none if not given.
 
     Raises:
         PriorError: saying what is missing or unknown: no such directory or id, no pipeline, a layout or prediction type
-            that modeseek does not know, weights that are pickles.
+            that modeseek does not know, weights that are pickles, an economy of a part that is not there.
     """
+    economy = economy or Economy()
     if not isinstance(source, str | os.PathLike):
-        return _from_pipeline(source, device, dtype)
+        return _from_pipeline(source, device, dtype, economy)
     name = os.fspath(source)
     layout = read_layout(name)
     kind = str(layout.get("_class_name"))
@@ -45,15 +51,15 @@ def open_prior(
     _check_scheduler(family, str(layout["scheduler"][1]))
     _tell_of_checker((layout.get("safety_checker") or [None])[0] is not None, name)
     parts = load_parts(name, family, present, dtype or torch.float32)
-    if dtype == torch.float16 and "vae" in parts:
-        parts["vae"].float()  # gradients of the size of the bandwidth underflow on their way through it
+    if "vae" in parts:
+        parts["vae"].to(dtype=_precision("vae", dtype))
     for part in family.modules:
         if parts[part] is not None:
-            parts[part].to(device or "cpu")
-    return _build(name, family, parts, layout)
+            parts[part].to(_place(part, family, economy, device or "cpu"))
+    return _build(name, family, parts, layout, economy)
 
 
-def _from_pipeline(pipeline: Any, device: str | torch.device | None, dtype: torch.dtype | None) -> Prior:
+def _from_pipeline(pipeline: Any, device: Device | None, dtype: torch.dtype | None, economy: Economy) -> Prior:
     import diffusers
 
     kind = type(pipeline).__name__
@@ -64,19 +70,31 @@ def _from_pipeline(pipeline: Any, device: str | torch.device | None, dtype: torc
     _tell_of_checker(pipeline.components.get("safety_checker") is not None, kind)
     for part in family.modules:
         if found[part] is not None:
-            found[part].to(device=device, dtype=dtype)
+            found[part].to(device=_place(part, family, economy, device), dtype=_precision(part, dtype))
     found["scheduler"] = getattr(diffusers, family.scheduler).from_config(found["scheduler"].config)
     settings = dict(pipeline.config)
     if kind == "DiTPipeline":
         settings["labels"] = pipeline.labels
-    return _build(kind, family, found, settings)
+    return _build(kind, family, found, settings, economy)
 
 
-def _build(name: str, family: Family, parts: Mapping[str, Any], settings: Mapping[str, Any]) -> Prior:
+def _place(part: str, family: Family, economy: Economy, device: Device | None) -> Device | None:
+    """Where a part belongs; text encoders that are to stay on the CPU never fill the device's memory."""
+    return "cpu" if economy.offload_text and part in family.encoders else device
+
+
+def _precision(part: str, dtype: torch.dtype | None) -> torch.dtype | None:
+    # gradients of the size of the bandwidth underflow on their way through an autoencoder in float16
+    return torch.float32 if part == "vae" and dtype == torch.float16 else dtype
+
+
+def _build(name: str, family: Family, parts: Mapping[str, Any], settings: Mapping[str, Any], economy: Economy) -> Prior:
     for part in family.modules:
         if parts[part] is not None:
             parts[part].requires_grad_(False).eval()
-    return family.build(name, parts, settings)
+    prior = family.build(name, parts, settings)
+    economise(prior, economy)
+    return prior
 
 
 def _family(kind: str, told: str) -> Family:
@@ -103,5 +121,7 @@ def _check_scheduler(family: Family, kind: str) -> None:
 def _tell_of_checker(there: bool, name: str) -> None:
     if there:
         warnings.warn(
-            f"{name} has a safety checker, which modeseek does not run: pictures are not checked", stacklevel=3
+            f"{name} has a safety checker, which modeseek does not run: pictures are not checked",
+            ModeseekWarning,
+            stacklevel=3,
         )

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from modeseek.denoisers.base import Cond
+from modeseek.denoisers.batches import MicroBatchedAsk
+from modeseek.denoisers.diffusers import Ask
 from modeseek.denoisers.flow import FlowDenoiser
 from modeseek.denoisers.networks import FluxTransformer
 from modeseek.errors import PriorError, UsageError
@@ -69,6 +71,7 @@ class Flux(LatentPrior):
     def distilled_guidance(self) -> float | None:
         """The network's own guidance; None for FLUX-schnell, which has none."""
         ask = self.denoiser.ask
+        ask = ask.ask if isinstance(ask, MicroBatchedAsk) else ask
         return ask.guidance if isinstance(ask, FluxTransformer) else None
 
     def with_distilled_guidance(self, guidance: float) -> Flux:
@@ -79,7 +82,10 @@ class Flux(LatentPrior):
         """
         if self.distilled_guidance is None:
             raise UsageError(f"distilled guidance must be left alone: {self.name} has none as an input")
-        denoiser = FlowDenoiser(self.denoiser.network, self.table, FluxTransformer(guidance))
+        ask: Ask = FluxTransformer(guidance)
+        if isinstance(self.denoiser.ask, MicroBatchedAsk):
+            ask = dataclasses.replace(self.denoiser.ask, ask=ask)
+        denoiser = FlowDenoiser(self.denoiser.network, self.table, ask)
         levels = FlowLevels(self.scheduler, denoiser, self._mu(), from_one=True)
         return dataclasses.replace(self, denoiser=denoiser, levels=levels)
 

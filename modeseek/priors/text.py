@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modeseek.errors import PriorError
+from modeseek.errors import ModeseekWarning, PriorError
 
 
 def listed(prompts: str | Sequence[str]) -> list[str]:
@@ -29,6 +29,7 @@ def tokenise(tokenizer: Any, texts: list[str], limit: int, encoder: str) -> Any:
             cut = cut.replace("</w>", " ").strip()  # CLIP's mark of a word's end, which some tokenizers leave in
             warnings.warn(
                 f"the prompt {text!r} is longer than the {limit} tokens of {encoder}, which does not see {cut!r}",
+                ModeseekWarning,
                 stacklevel=3,
             )
     return tokenizer(texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt")
