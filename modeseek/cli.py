@@ -73,13 +73,13 @@ def resume(config: ResumeConfig) -> int:
 
 def reproduce(config: ReproduceConfig) -> int:
     """Make a table or a figure of the paper."""
+    _quiet()
     from importlib import import_module
 
     try:
-        import_module(f"modeseek.experiments.{config.what}").main(config)
+        return import_module(f"modeseek.experiments.{config.what}").main(config) or 0
     except KeyboardInterrupt:
         return _complain("interrupted; the same command goes on where it was", 130)
-    return 0
 
 
 def compare(config: CompareConfig) -> int:
@@ -91,6 +91,7 @@ def compare(config: CompareConfig) -> int:
 
     try:
         comparison = Comparison.open(config, say=lambda line: print(line, flush=True))
+        comparison.measurable()
         print(describe(costs(comparison), str(comparison.prior.device)), flush=True)
         if config.dry_run:
             return 0

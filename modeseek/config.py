@@ -17,8 +17,8 @@ import tyro
 from modeseek.errors import UsageError
 from modeseek.methods import (
     Clock,
+    EstimatorName,
     Fresh,
-    ImageMethod,
     Loss,
     Pairing,
     Posterior,
@@ -51,7 +51,7 @@ class ImageConfig:
     """Pipeline directory, hub id, or "pocket" for the shipped model."""
     preset: Preset | None = None
     """Where unset options come from: quick, this project's own, or paper, at 64 times the evaluations."""
-    method: ImageMethod = "msd"
+    method: EstimatorName = "msd"
     """Gradient estimator."""
     sampler: ProductSamplerName | None = None
     """Product sampler of msd."""
@@ -174,8 +174,8 @@ def _check(c: ImageConfig) -> None:
     """Refuse what cannot run, before anything is loaded."""
     if not c.prompts or any(not p.strip() for p in c.prompts):
         raise UsageError(f"every prompt must hold at least one word, got {list(c.prompts)}")
-    if c.method not in get_args(ImageMethod):
-        raise UsageError(f"method must be one of {', '.join(get_args(ImageMethod))}, got {c.method!r}")
+    if c.method not in get_args(EstimatorName):
+        raise UsageError(f"method must be one of {', '.join(get_args(EstimatorName))}, got {c.method!r}")
     counts: tuple[str, ...] = ("steps", "sample_steps", "refresh_every", "n_samples", "sweeps", "size")
     counts += ("inversion_steps", "picture_every", "checkpoint_every", "mlp_features", "mlp_width", "mlp_layers")
     counts += ("particles", "lora_rank", "lora_steps", "network_batch")
@@ -276,7 +276,9 @@ class Settings:
         name = config.preset or DEFAULT
         preset = METHOD_PRESETS[config.method][name]
         if name == "quick" and config.prior != "pocket":
-            preset = dataclasses.replace(preset, guidance=USUAL_GUIDANCE)
+            preset = dataclasses.replace(preset, guidance=USUAL_GUIDANCE, inversion_guidance=2 - USUAL_GUIDANCE)
+        if config.guidance == 1:  # off, and so in the inversion
+            preset = dataclasses.replace(preset, inversion_guidance=1.0)
         return dataclasses.replace(preset, **{k: v for k, v in given.items() if v is not None})
 
 
@@ -341,7 +343,7 @@ SDI_PRESETS: dict[Preset, Settings] = {
     "quick": dataclasses.replace(PRESETS["quick"], refresh_every=12, **SDI),
 }
 
-METHOD_PRESETS: dict[ImageMethod, dict[Preset, Settings]] = {
+METHOD_PRESETS: dict[EstimatorName, dict[Preset, Settings]] = {
     "sds": SDS_PRESETS,
     "vsd": VSD_PRESETS,
     "sdi": SDI_PRESETS,

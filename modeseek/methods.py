@@ -84,7 +84,6 @@ PRODUCT_SAMPLERS = {
 }
 
 EstimatorName = Literal["sds", "vsd", "sdi", "msd"]
-ImageMethod = Literal["sds", "vsd", "sdi", "msd"]  # those that `modeseek image` takes
 ProductSamplerName = Literal[
     "posterior_mean", "exact", "summed", "exponential", "exponential_inverted", "proximal", "gibbs"
 ]

@@ -39,7 +39,10 @@ def build_prior(config: ImageConfig) -> Prior:
     """The configured model."""
     source = POCKET if config.prior == "pocket" else config.prior
     economy = Economy(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Economy)})
-    return open_prior(source, device=_device(config.device), dtype=getattr(torch, config.dtype), economy=economy)
+    device = _device(config.device)
+    if device.type == "cuda":  # else the same run gives other bits
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    return open_prior(source, device=device, dtype=getattr(torch, config.dtype), economy=economy)
 
 
 def _device(name: str) -> torch.device:
@@ -238,8 +241,6 @@ class TextToImage:
         if config.threads:
             torch.set_num_threads(config.threads)
         prior = build_prior(config)
-        if prior.device.type == "cuda":  # else the same run gives other bits
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         cond = repeat_cond(prior.encode_prompt(config.prompts), config.particles)
         return prior, build_generator(config, prior), build_estimator(config, prior), cond
 

@@ -20,7 +20,7 @@ from PIL import Image
 from modeseek import __version__ as modeseek_version
 from modeseek import cli, doctor, runs
 from modeseek.errors import PriorError, RunError, UsageError
-from modeseek.methods import PRODUCT_SAMPLERS, ImageMethod
+from modeseek.methods import PRODUCT_SAMPLERS, EstimatorName
 
 # two short steps whose bandwidth every sampler takes: below sigma_max for posterior_mean, long enough for summed
 QUICK = [
@@ -49,7 +49,7 @@ def image(tiny: Path, *more: object) -> list[object]:
 # -- every method ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", get_args(ImageMethod))
+@pytest.mark.parametrize("method", get_args(EstimatorName))
 def test_every_estimator_runs(method: str, modeseek: Command, tiny: Path) -> None:
     code, out, err = modeseek(*image(tiny, "--method", method))
     assert code == 0, err

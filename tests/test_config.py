@@ -28,7 +28,6 @@ from modeseek.methods import (
     ESTIMATORS,
     PRODUCT_SAMPLERS,
     EstimatorName,
-    ImageMethod,
     ProductOptions,
     ProductSamplerName,
 )
@@ -41,7 +40,7 @@ def test_the_names_are_those_of_the_tables() -> None:
     assert get_args(EstimatorName) == tuple(ESTIMATORS)
     assert get_args(ProductSamplerName) == tuple(PRODUCT_SAMPLERS)
     assert set(get_args(Preset)) == set(PRESETS)
-    assert set(get_args(ImageMethod)) == set(METHOD_PRESETS) == set(ESTIMATORS)
+    assert set(get_args(EstimatorName)) == set(METHOD_PRESETS) == set(ESTIMATORS)
 
 
 # -- presets -----------------------------------------------------------------------------------------------------------
@@ -68,7 +67,7 @@ def test_what_is_given_stays(preset: Preset) -> None:
 
 @pytest.mark.parametrize("preset", get_args(Preset))
 @pytest.mark.parametrize("method", METHOD_PRESETS)
-def test_every_method_has_its_presets(method: ImageMethod, preset: Preset) -> None:
+def test_every_method_has_its_presets(method: EstimatorName, preset: Preset) -> None:
     config = ImageConfig(PROMPTS, preset=preset, method=method)
     settings = Settings.of(config)
     assert settings == METHOD_PRESETS[method][preset]

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "modeseek"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # import no torch and no other room; open to all
-TABLES = {"errors", "methods", "planar", "reports", "schedules", "shipped"}
+TABLES = {"errors", "methods", "planar", "reports", "schedules", "shipped", "tokens"}
 MAP = [  # from left to right; rooms that stand together do not know each other
     {"noise", "randomness", "optimisers"},
     {"densities"},

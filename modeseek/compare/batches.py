@@ -27,12 +27,18 @@ Rate = Callable[[int], float] | None
 
 
 def grouped(cells: Sequence[Cell], size: int) -> Iterator[tuple[Cell, ...]]:
-    """Cells of one method in batches: at most ``size``, but all particles of a prompt together."""
+    """All cells of one method in batches: at most ``size``, but all particles of a prompt together."""
     shared = [c for c in cells if c.mates]
     for index in sorted({c.index for c in shared}):
         yield tuple(c for c in shared if c.index == index)
     alone = [c for c in cells if not c.mates]
     yield from (tuple(alone[k : k + size]) for k in range(0, len(alone), size))
+
+
+def to_make(cells: Sequence[Cell], out: Path) -> tuple[Cell, ...]:
+    """Those of a batch that are not there; particles are made together or not at all."""
+    absent = tuple(cell for cell in cells if cell.read(out) is None)
+    return tuple(cells) if absent and cells[0].mates else absent
 
 
 @dataclass
@@ -51,8 +57,10 @@ class Batch:
     rate: Rate
     snapshots: int
 
-    def paint(self, folder: Path, stop: Callable[[], bool] | None = None) -> list[Painted]:
-        """Make the pictures, going on from a checkpoint in ``folder`` if there is one; the folder is removed.
+    def paint(self, folder: Path, out: Path) -> None:
+        """Make the pictures, going on from a checkpoint in ``folder`` if there is one; keep them in their cells.
+
+        The folder is removed when all cells are written.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
@@ -66,9 +74,9 @@ class Batch:
         run.cut_back(job.progress.step)
         if not job.advance():
             raise KeyboardInterrupt
-        painted = self._read(run, peak.mib())
+        for cell, painted in zip(self.cells, self._read(run, peak.mib())):
+            cell.write(out, painted)
         shutil.rmtree(folder)
-        return painted
 
     @cached_property
     def settings(self) -> Settings:

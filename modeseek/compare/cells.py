@@ -19,7 +19,7 @@ from modeseek.runs import write_atomic, writing
 from modeseek.text2image import slug
 
 CELL, SNAPSHOTS, FINAL = "cell.json", "snapshots.safetensors", "final.png"
-FORMAT = 1  # of a cell; another number makes all anew
+FORMAT = 1  # of a cell; another number makes all anew, as where a default of ImageConfig changes
 # options that some methods alone read: another value of them leaves the pictures of the others as they are
 MEANT_FOR = {
     **dict.fromkeys(("time", "time_low", "time_high", "time_drop", "weighting"), ("sds", "vsd", "sdi")),
@@ -68,7 +68,7 @@ class Cell:
         make all anew.
         """
         told = sorted((f.name, getattr(self.config, f.name)) for f in dataclasses.fields(self.config) if self._tells(f))
-        return _hash(FORMAT, self.model, told, self.mates, self.more)
+        return _hash(FORMAT, self.model, self.index, told, self.mates, self.more)
 
     def _tells(self, field: dataclasses.Field[Any]) -> bool:
         """Whether an option says something about the picture."""

@@ -14,6 +14,7 @@ from modeseek.methods import ESTIMATORS
 from modeseek.planar import unknown
 
 Protocol = Literal["paper2d", "playground2d"]
+REFERENCE_SEED = 1_000_000  # added to the seeds of the reference, so that it shares none with a method
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ class CompareConfig:
             seeds += range(first, last + 1)
         if len(set(seeds)) < len(seeds):
             raise UsageError(f"seeds must not repeat, got {self.seeds!r}")
+        if max(seeds) >= REFERENCE_SEED:
+            raise UsageError(f"seeds must be below {REFERENCE_SEED}, where the reference's begin, got {self.seeds!r}")
         return tuple(seeds)
 
     def texts(self) -> tuple[str, ...]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 
 from modeseek.compare.config import Contender
 from modeseek.compare.protocols import configure
 from modeseek.compare.run import SAMPLES, Comparison
-from modeseek.config import ImageConfig
-from modeseek.estimators import Trains
+from modeseek.config import Settings
 from modeseek.generators.base import render
 from modeseek.randomness import Streams
 from modeseek.reports import duration, table
-from modeseek.text2image import build_estimator, build_generator, build_rendering
+from modeseek.text2image import build_generator, build_rendering
 
 TRAINING = 3  # evaluations that a training step of an auxiliary counts for: forward and twice as much backward
 
@@ -47,33 +47,24 @@ def costs(comparison: Comparison, contenders: Sequence[Contender] | None = None)
     missing = [(c, n) for c, n in missing if n]
     if not missing:
         return []
-    evaluation, made = seconds_per_evaluation(comparison), {}
-    for contender, _ in missing:
+    evaluation = cache(partial(seconds_per_evaluation, comparison))
+    rendering = cache(partial(seconds_per_rendering, comparison))
+    found = []
+    for contender, cells in missing:
+        nfe, batch = comparison.nfe(contender), len(comparison.batches(contender)[0])
+        steps, seconds = 0, nfe * evaluation(batch)
         if contender not in SAMPLES:
             image = configure(comparison.config, contender, comparison.texts[0], 0)
-            made[contender] = (image, seconds_per_rendering(comparison, image))
-    return [_cost(comparison, c, n, evaluation, *made.get(c, (None, 0.0))) for c, n in missing]
+            steps = Settings.of(image).steps
+            trained = TRAINING * image.lora_steps * (contender.method == "vsd")
+            seconds += steps * (trained * evaluation(batch) + rendering(batch))
+        found.append(Cost(contender, cells, steps, nfe, cells * seconds))
+    return found
 
 
-def _cost(
-    comparison: Comparison,
-    contender: Contender,
-    cells: int,
-    evaluation: float,
-    image: ImageConfig | None,
-    render: float,
-) -> Cost:
-    nfe = comparison.nfe(contender)
-    if image is None:
-        return Cost(contender, cells, 0, nfe, cells * nfe * evaluation)
-    assert image.steps is not None
-    trained = TRAINING * image.steps * isinstance(build_estimator(image, comparison.prior), Trains)
-    return Cost(contender, cells, image.steps, nfe, cells * ((nfe + trained) * evaluation + image.steps * render))
-
-
-def seconds_per_evaluation(comparison: Comparison) -> float:
-    """Of one picture's network call in a full batch, now."""
-    prior, n = comparison.prior, comparison.config.batch
+def seconds_per_evaluation(comparison: Comparison, n: int) -> float:
+    """Of one picture's network call in a batch of n, now."""
+    prior = comparison.prior
     z = torch.zeros(n, *prior.latent_shape, device=prior.device)
     cond = prior.encode_prompt(comparison.texts[0])
 
@@ -84,9 +75,9 @@ def seconds_per_evaluation(comparison: Comparison) -> float:
     return _seconds(call) / n
 
 
-def seconds_per_rendering(comparison: Comparison, image: ImageConfig) -> float:
-    """Of one picture's rendering, encoding and the way back, now."""
-    prior, n = comparison.prior, comparison.config.batch
+def seconds_per_rendering(comparison: Comparison, n: int) -> float:
+    """Of one picture's rendering, encoding and the way back in a batch of n, now; the same for every method."""
+    prior, image = comparison.prior, configure(comparison.config, comparison.methods[0], comparison.texts[0], 0)
     picture = build_generator(image, prior, Streams.for_batch(0, n))
     call_generator = render(build_rendering(image, prior, picture))
 

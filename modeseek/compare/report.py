@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from modeseek.compare.measure import Gauge, Row, found
 from modeseek.compare.run import Comparison
+from modeseek.metrics.results import Result
 from modeseek.pictures import labelled, png
 from modeseek.plots import Curves, curves, keep
 from modeseek.reports import plain, table
@@ -46,21 +46,31 @@ def text(comparison: Comparison, gauge: Gauge, rows: Sequence[Row]) -> str:
         + (" (principal components of the reference)." if gauge.dimensions else ".")
         + f" Similarity: {comparison.clip.extractor().name}, cosine x 100, mean and spread over pictures.",
         table(HEAD, [line(row) for row in rows]).rstrip(),
+        "Intervals are those of a bootstrap over the pictures, which draws some twice and so lies above the value. "
+        "Distances of few pictures are biased upwards; hold rows of equal numbers against each other.",
         "![DDIM first, then the methods in the order of the table; a column a prompt, first seed](contact.png)",
         "![Fréchet distance against steps, evaluations and seconds](curves.png)",
     ]
     if any(row.name.startswith("vsd") for row in rows):
-        parts.append("VSD: the seeds of a prompt are its particles and share one LoRA; its training is not in nfe.")
+        count = len(config.chosen_seeds())
+        parts.append(
+            f"VSD: the seeds of a prompt are its particles, {count} of them, and share one LoRA; they travel alone, so "
+            f"its seconds are those of batches of {count}, the others' of {config.batch}. Its training is not in nfe."
+        )
     if comparison.failed:
-        failures = [[*map(str, where), why] for where, why in comparison.failed.items()]
-        parts += ["Failed:", table(["method", "prompt", "seed", "reason"], failures).rstrip()]
+        parts += ["Failed:", failures(comparison).rstrip()]
     return "\n\n".join(parts) + "\n"
+
+
+def failures(comparison: Comparison) -> str:
+    """What could not be made, as a table."""
+    rows = [[*map(str, where), why] for where, why in comparison.failed.items()]
+    return table(["method", "prompt", "seed", "reason"], rows)
 
 
 def line(row: Row) -> list[object]:
     """A row of the table."""
     r = row.results
-    low, high = r["frechet"].interval or (float("nan"),) * 2
     similarity = r["similarity"]
     return [
         row.name,
@@ -68,13 +78,19 @@ def line(row: Row) -> list[object]:
         row.nfe,
         f"{row.seconds:.1f}",
         f"{row.peak_mib:.0f}" if row.peak_mib else "",
-        f"{r['frechet'].value:.4f} ({low:.4f} to {high:.4f})",
+        with_interval(r["frechet"]),
         f"{1e3 * r['kernel'].value:.2f}",
         f"{r['cmmd'].value:.2f}" if "cmmd" in r else "",
         f"{r['precision'].value:.2f}" if "precision" in r else "",
         f"{r['recall'].value:.2f}" if "recall" in r else "",
         f"{similarity.value:.1f} ± {similarity.spread or 0:.1f}",
     ]
+
+
+def with_interval(result: Result) -> str:
+    """A distance, and its interval if there is one."""
+    ends = "" if result.interval is None else f" ({result.interval[0]:.4f} to {result.interval[1]:.4f})"
+    return f"{result.value:.4f}{ends}"
 
 
 def as_json(comparison: Comparison, gauge: Gauge, rows: Sequence[Row]) -> dict[str, object]:
@@ -98,12 +114,7 @@ def contact_sheet(comparison: Comparison) -> bytes:
             blank = torch.ones_like(next(iter(held.values())))
             names.append(str(contender))
             rows.append(torch.stack([held.get(k, blank) for k in range(len(comparison.texts))]))
-    return png(labelled(_sized(rows), names))
-
-
-def _sized(rows: Sequence[Tensor]) -> Tensor:
-    """Rows of pictures (R, n, 3, H, W)."""
-    return torch.stack(list(rows))
+    return png(labelled(torch.stack(rows), names))
 
 
 def draw(rows: Sequence[Row]) -> dict[str, bytes]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from modeseek.compare.batches import Batch, grouped
+from modeseek.compare.batches import Batch, grouped, to_make
 from modeseek.compare.cells import Cell, Painted, in_bytes
-from modeseek.compare.config import CompareConfig, Contender
+from modeseek.compare.config import REFERENCE_SEED, CompareConfig, Contender
 from modeseek.compare.memory import Peak
 from modeseek.compare.protocols import DDIM_GUIDANCE, configure, learning_rate
 from modeseek.config import ImageConfig, Settings
-from modeseek.errors import ModeseekError
+from modeseek.errors import ModeseekWarning, RunError, UsageError
 from modeseek.metrics.clip import ImageText
 from modeseek.metrics.extractor import Extractor
 from modeseek.metrics.extractors import open_features
@@ -25,7 +28,6 @@ from modeseek.shipped import POCKET_CLIP
 from modeseek.text2image import build_estimator, build_prior, slug
 
 SAMPLES = (Contender("reference"), Contender("ddim"))  # DDIM samples to compare with, and others of the same kind
-REFERENCE_SEED = 1_000_000  # added to the seeds of the reference, so that it shares none with a method
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Comparison:
     texts: tuple[str, ...]
     say: Callable[[str], None] = print
     failed: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    _nfe: dict[Contender, int] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -73,6 +76,16 @@ class Comparison:
         prior = build_prior(ImageConfig(texts[:1], prior=config.prior, device=config.device, dtype=config.dtype))
         extractor = open_features(config.features, config.device)
         clip = ImageText.open(POCKET_CLIP if config.clip == "pocket-clip" else config.clip, config.device)
+        if config.guidance is None and prior.guidance == 1:  # made to go without
+            config = dataclasses.replace(config, guidance=1.0)
+        if config.prior != "pocket" and "pocket-clip" in (config.features, config.clip):
+            warnings.warn(
+                "the shipped small CLIP knows pictures of single things on white; for another model give --features "
+                "and --clip, see docs/metrics.md",
+                ModeseekWarning,
+                stacklevel=2,
+            )
+        prior.grid(config.ddim_steps)  # refuses a number that it cannot sample with
         self = cls(config, prior, extractor, clip, chosen, texts, say)
         for contender in chosen:
             self.nfe(contender)
@@ -99,12 +112,22 @@ class Comparison:
         seed += REFERENCE_SEED * (contender.method == "reference")
         return ImageConfig((prompt,), prior=self.config.prior, seed=seed, guidance=scale, dtype=self.config.dtype)
 
+    def batches(self, contender: Contender) -> list[tuple[Cell, ...]]:
+        """The cells that are to be made, in batches that do not depend on which are there."""
+        groups = grouped(self.cells(contender), self.config.batch)
+        return [cells for cells in (to_make(group, self.config.out) for group in groups) if cells]
+
     def missing(self, contender: Contender) -> list[Cell]:
-        """The cells that are not there yet."""
-        return [cell for cell in self.cells(contender) if cell.read(self.config.out) is None]
+        """The cells that are to be made."""
+        return [cell for cells in self.batches(contender) for cell in cells]
 
     def nfe(self, contender: Contender) -> int:
         """Evaluations for one picture."""
+        if contender not in self._nfe:
+            self._nfe[contender] = self._count(contender)
+        return self._nfe[contender]
+
+    def _count(self, contender: Contender) -> int:
         if contender in SAMPLES:
             scale = DDIM_GUIDANCE if self.config.guidance is None else self.config.guidance
             return self.config.ddim_steps * (1 if scale == 1 else 2)
@@ -117,6 +140,15 @@ class Comparison:
         """Both sets of samples and the methods."""
         return (*SAMPLES, *self.methods)
 
+    def measurable(self) -> None:
+        """Refuse, before any work, what could not be measured after it.
+
+        Raises:
+            UsageError: for one picture a method.
+        """
+        if len(self.texts) * len(self.config.chosen_seeds()) < 2:
+            raise UsageError("prompts and seeds must make two pictures or more, got one prompt and one seed")
+
     def paint(self, contenders: Sequence[Contender] | None = None) -> None:
         """Make every cell that is missing; one that fails is reported and does not stop the rest.
 
@@ -124,24 +156,26 @@ class Comparison:
             contenders: these alone; all if not given.
         """
         for contender in self.contenders if contenders is None else contenders:
-            for cells in grouped(self.missing(contender), self.config.batch):
+            for cells in self.batches(contender):
                 self._attempt(cells)
+        if not any(map(self.batches, self.contenders)):  # what is left belongs to batches that no longer are
+            shutil.rmtree(self.config.out / "batches", ignore_errors=True)
 
     def _attempt(self, cells: Sequence[Cell]) -> None:
         began = time.perf_counter()
         try:
-            painted = self._sampled(cells) if cells[0].contender in SAMPLES else self._distilled(cells)
-        # what torch raises when memory is out is a RuntimeError
-        except (ModeseekError, RuntimeError) as error:
+            self._sampled(cells) if cells[0].contender in SAMPLES else self._distilled(cells)
+        except Exception as error:  # whatever it is, hours of other pictures do not depend on it
             self._failed(cells, error)
             return
-        for cell, one in zip(cells, painted):
-            cell.write(self.config.out, one)
         self.say(f"{cells[0].contender}: {len(cells)} pictures in {time.perf_counter() - began:.0f} s")
 
     def _failed(self, cells: Sequence[Cell], error: Exception) -> None:
-        """A batch that failed is made one by one, so that its healthy cells are saved; particles fail together."""
-        if len(cells) > 1 and not cells[0].mates:
+        """A batch that failed is made one by one, so that its healthy cells are saved.
+
+        Particles fail together, and a disk that cannot be written is no picture's fault.
+        """
+        if len(cells) > 1 and not cells[0].mates and not isinstance(error, RunError):
             for cell in cells:
                 self._attempt([cell])
             return
@@ -150,13 +184,14 @@ class Comparison:
             self.failed[str(cell.contender), cell.prompt, cell.config.seed] = reason
         self.say(f"{cells[0].contender}, {cells[0].prompt!r}, seed {cells[0].config.seed}: failed ({reason})")
 
-    def _distilled(self, cells: Sequence[Cell]) -> list[Painted]:
+    def _distilled(self, cells: Sequence[Cell]) -> None:
         rate = learning_rate(self.config, cells[0].config)
         batch = Batch(cells, self.prior, rate, self.config.snapshots)
-        return batch.paint(self.config.out / "batches" / f"{slug(str(cells[0].contender))}-{cells[0].mark}")
+        folder = self.config.out / "batches" / f"{slug(str(cells[0].contender))}-{cells[0].mark}"
+        batch.paint(folder, self.config.out)
 
     @torch.no_grad()
-    def _sampled(self, cells: Sequence[Cell]) -> list[Painted]:
+    def _sampled(self, cells: Sequence[Cell]) -> None:
         peak, began = Peak(self.prior.device), time.perf_counter()
         cond = self.prior.encode_prompt([cell.prompt for cell in cells])
         rng = Streams([cell.config.seed for cell in cells], [cell.index for cell in cells])
@@ -166,4 +201,5 @@ class Comparison:
         images, mib = in_bytes(self.prior.decode(x)), peak.mib()
         steps, nfe = torch.tensor([self.config.ddim_steps]), torch.tensor([self.nfe(cells[0].contender)])
         seconds = torch.tensor([(time.perf_counter() - began) / len(cells)], dtype=torch.float64)
-        return [Painted(image[None], steps, nfe, seconds, mib) for image in images]
+        for cell, image in zip(cells, images):
+            cell.write(self.config.out, Painted(image[None], steps, nfe, seconds, mib))

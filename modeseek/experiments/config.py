@@ -83,4 +83,4 @@ class ReproduceConfig:
         """The comparison behind an experiment on images."""
         shared = {name: getattr(self, name) for name in OF_IMAGES}
         seeds = f"0-{self.count - 1}"
-        return CompareConfig(methods=methods, seeds=seeds, out=self.folder(), **(shared | options))
+        return CompareConfig(methods=methods, out=self.folder(), **({"seeds": seeds} | shared | options))

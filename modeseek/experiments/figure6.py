@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from modeseek.compare.config import Contender
-from modeseek.compare.costs import costs, describe
 from modeseek.compare.measure import found
 from modeseek.compare.protocols import configure
+from modeseek.compare.report import failures
 from modeseek.compare.run import Comparison
 from modeseek.config import ImageConfig, Settings, product_options
-from modeseek.experiments.cells import Book
+from modeseek.errors import RunError
 from modeseek.experiments.config import ReproduceConfig
+from modeseek.experiments.images import begin, tell
 from modeseek.methods import PRODUCT_SAMPLERS, ProductSamplerName
 from modeseek.pictures import labelled, png
 from modeseek.plots import Curves, curves, keep
@@ -65,18 +66,17 @@ def draw_row(
     return Row(sampler, paper, bandwidth, tuple(shift)), prior.decode(y)
 
 
-def main(config: ReproduceConfig) -> None:
+def main(config: ReproduceConfig) -> int:
     """Draw figure6-SAMPLER.png and figure6-shift.png; write figure6.md and figure6.json."""
-    contender = Contender("msd")
-    comparison = Comparison.open(
-        config.comparison("msd", snapshots=COLUMNS), say=lambda words: print(words, flush=True)
-    )
+    contender, inner = Contender("msd"), config.comparison("msd", snapshots=COLUMNS, seeds="0")
+    comparison = Comparison.open(inner, say=lambda line: print(line, flush=True))
     comparison.texts = comparison.texts[:1]
-    print(describe(costs(comparison, (contender,)), str(comparison.prior.device)), flush=True)
-    if config.dry_run:
-        return
-    comparison.paint((contender,))
-    cell, painted = found(comparison, contender)[0]
+    if not begin(comparison, config, (contender,)):
+        return 0
+    held = found(comparison, contender)
+    if not held:
+        raise RunError(f"the run must be there to draw from; it failed:\n{failures(comparison)}")
+    cell, painted = held[0]
     image = configure(comparison.config, contender, cell.prompt, cell.config.seed)
     renderings = painted.images.float() / 255
     x = comparison.prior.encode(renderings.to(comparison.prior.device)).detach()
@@ -89,9 +89,7 @@ def main(config: ReproduceConfig) -> None:
         pictures = torch.stack([renderings, *(images.cpu() for _, images in made)])
         write_atomic(config.folder() / f"figure6-{sampler}.png", png(labelled(pictures, names)))
     keep(config.folder() / "figure6-shift", shifts(rows, painted.steps.tolist()))
-    out = Book(config.folder()).report("figure6", text(rows, painted.steps.tolist()), rows)
-    print(out.read_text())
-    print(out)
+    return tell(comparison, config, text(rows, painted.steps.tolist()), rows)
 
 
 def text(rows: Sequence[Row], steps: Sequence[int]) -> str:

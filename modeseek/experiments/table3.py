@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 
 from modeseek.compare.config import Contender
-from modeseek.compare.costs import costs, describe
 from modeseek.compare.measure import Gauge, Row, finals, found
 from modeseek.compare.report import write_report
 from modeseek.compare.run import Comparison
-from modeseek.experiments.cells import Book
 from modeseek.experiments.config import ReproduceConfig
+from modeseek.experiments.images import begin, floor, opened, tell
 from modeseek.metrics.bootstrap import Bootstrap
 from modeseek.metrics.distance import difference
 from modeseek.metrics.results import Result
@@ -52,6 +52,7 @@ class Line:
 def lines(comparison: Comparison) -> list[Line]:
     """Every method that has pictures."""
     gauge = Gauge.of(comparison)
+    floor(gauge)
     rows = {str(c): row for c in comparison.contenders[1:] if (row := gauge.row(c)) is not None}
     values = {name: row.results["frechet"].value for name, row in rows.items()}
     out = []
@@ -65,31 +66,38 @@ def lines(comparison: Comparison) -> list[Line]:
 def nearer(gauge: Gauge, contender: Contender) -> Result | None:
     """How much nearer to the reference than SDS, where both have all pictures."""
     held, sds = (found(gauge.comparison, c) for c in (contender, Contender("sds")))
-    if contender.method == "sds" or len(held) != len(sds):
-        return None
+    whose = [[(cell.index, cell.config.seed) for cell, _ in pairs] for pairs in (held, sds)]
+    if contender.method == "sds" or whose[0] != whose[1]:
+        return None  # where one lacks a picture, they are no pairs
     far, near = (gauge.extractor.features(finals(pairs)) for pairs in (sds, held))
     return difference("frechet", far, near, gauge.reference, gauge.dimensions, Bootstrap())
 
 
 def text(found: Sequence[Line]) -> str:
     """The table as Markdown."""
-    head = ["method", "pictures", "nfe", "Fréchet distance", "above the floor, of SDS", "SDS minus this, 95 %"]
-    head += ["paper", "similarity x 100", "paper", "s a picture", "peak MiB"]
-    return table(head, [_cells(line) for line in found]) + "\n" + verdict({x.row.name: x for x in found})
+    head = ["method", "pictures", "nfe", "Fréchet distance", "a seed alone", "above the floor, of SDS"]
+    head += ["SDS minus this, 95 %", "paper", "kernel distance x 1e3", "similarity x 100", "paper", "s a picture"]
+    about = f"Features: {found[0].row.results['frechet'].label}. " if found else ""
+    about += "The paper's numbers are those of Stable Diffusion, Inception and CLIP L/14: only the order compares.\n\n"
+    shown = table([*head, "peak MiB"], [_cells(line) for line in found])
+    return about + shown + "\n" + verdict({x.row.name: x for x in found})
 
 
 def _cells(line: Line) -> list[object]:
     row, results = line.row, line.row.results
     ends = line.nearer.interval if line.nearer else None
+    seeds = row.per_seed
     distance, similarity = line.paper or (None, None)
     return [
         row.name,
         row.pictures,
         row.nfe,
         f"{results['frechet'].value:.4f}",
+        f"{mean(seeds):.4f} ± {stdev(seeds):.4f}" if len(seeds) > 1 else "",
         "" if line.above is None else f"{line.above:.2f}",
         "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}",
         "" if distance is None else distance,
+        f"{1e3 * results['kernel'].value:.2f}",
         f"{results['similarity'].value:.1f} ± {results['similarity'].spread or 0:.1f}",
         "" if similarity is None else similarity,
         f"{row.seconds:.1f}",
@@ -99,13 +107,12 @@ def _cells(line: Line) -> list[object]:
 
 def verdict(found: Mapping[str, Line]) -> str:
     """What was expected of MSD and what came."""
-    if "msd" not in found or found["msd"].above is None:
+    share = found["msd"].above if "msd" in found else None
+    if share is None:
         return ""
-    msd, own = found["msd"], found["msd"].row.results["frechet"].value
+    own = found["msd"].row.results["frechet"].value
     others = [n for n in ("sds", "vsd", "sdi") if n in found]
     farther = [n for n in others if found[n].row.results["frechet"].value > own]
-    share = msd.above
-    assert share is not None
     return (
         f"Expected: MSD nearer than {', '.join(others)}; nearer than {', '.join(farther) or 'none of them'} here. "
         f"Expected: at most {EXPECTED} of SDS's distance above the floor; {share:.2f} here"
@@ -113,16 +120,11 @@ def verdict(found: Mapping[str, Line]) -> str:
     )
 
 
-def main(config: ReproduceConfig) -> None:
+def main(config: ReproduceConfig) -> int:
     """Make the pictures that are missing; write table3.md, table3.json and the comparison's own report."""
-    methods = METHODS + (",msd:paper" if config.full else "")
-    comparison = Comparison.open(config.comparison(methods), say=lambda line: print(line, flush=True))
-    print(describe(costs(comparison), str(comparison.prior.device)), flush=True)
-    if config.dry_run:
-        return
-    comparison.paint()
+    comparison = opened(config, names=METHODS + (",msd:paper" if config.full else ""))
+    if not begin(comparison, config):
+        return 0
     write_report(comparison)
-    found = lines(comparison)
-    out = Book(config.folder()).report("table3", text(found), found)
-    print(out.read_text())
-    print(out)
+    table3 = lines(comparison)
+    return tell(comparison, config, text(table3), table3)

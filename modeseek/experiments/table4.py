@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modeseek.compare.config import Contender
-from modeseek.compare.costs import costs, describe
 from modeseek.compare.measure import Gauge
-from modeseek.compare.run import SAMPLES, Comparison
-from modeseek.experiments.cells import Book
+from modeseek.compare.protocols import configure
+from modeseek.compare.report import with_interval
+from modeseek.compare.run import Comparison
+from modeseek.config import Settings
 from modeseek.experiments.config import ReproduceConfig
+from modeseek.experiments.images import begin, floor, opened, tell
 from modeseek.metrics.results import Result
 from modeseek.plots import Curves, curves, keep
 from modeseek.reports import table
@@ -49,7 +51,8 @@ class Line:
 
 def within(comparison: Comparison, contender: Contender, budget: int) -> Contender:
     """The method with the most optimiser steps whose evaluations fit into the budget; with one step at least."""
-    low, high = 1, budget
+    refresh = Settings.of(configure(comparison.config, contender, comparison.texts[0], 0)).refresh_every
+    low, high = 1, budget * refresh
     while low < high:
         middle = (low + high + 1) // 2
         fits = comparison.nfe(stepping(contender, middle, budget)) <= budget
@@ -78,42 +81,37 @@ def line(gauge: Gauge, contender: Contender) -> Line | None:
     return Line(name, steps, row.nfe, row.pictures, row.seconds, found["frechet"], found["similarity"])
 
 
-def text(lines: Sequence[Line], floor: Result) -> str:
+def text(lines: Sequence[Line], lowest: Result) -> str:
     """The table as Markdown."""
     head = ["method", "steps", "nfe", "pictures", "Fréchet distance (95 %)", "similarity x 100", "s a picture"]
-    return table(head, [_cells(x) for x in lines]) + f"\nFloor, DDIM with other seeds: {floor.value:.4f}.\n"
+    note = f"Floor, DDIM with other seeds: {lowest.value:.4f}, {lowest.label}.\n"
+    return table(head, [_cells(x) for x in lines]) + "\n" + note
 
 
 def _cells(x: Line) -> list[object]:
-    low, high = x.frechet.interval or (float("nan"),) * 2
-    shown = [f"{x.frechet.value:.4f} ({low:.4f} to {high:.4f})", f"{x.similarity.value:.1f}", f"{x.seconds:.1f}"]
+    shown = [with_interval(x.frechet), f"{x.similarity.value:.1f}", f"{x.seconds:.1f}"]
     return [x.method, x.steps, x.nfe, x.pictures, *shown]
 
 
-def main(config: ReproduceConfig) -> None:
+def main(config: ReproduceConfig) -> int:
     """Make the pictures that are missing; write table4.md, table4.json and table4.png."""
-    comparison = Comparison.open(config.comparison("msd"), METHODS, say=lambda words: print(words, flush=True))
+    comparison = opened(config, METHODS)
     comparison.methods = points(comparison, config.full)
-    print(describe(costs(comparison), str(comparison.prior.device)), flush=True)
-    if config.dry_run:
-        return
-    comparison.paint()
+    if not begin(comparison, config):
+        return 0
     gauge = Gauge.of(comparison)
-    floor = gauge.row(SAMPLES[1])
-    assert floor is not None
+    lowest = floor(gauge).results["frechet"]
     lines = [x for x in (line(gauge, contender) for contender in comparison.methods) if x is not None]
-    keep(config.folder() / "table4", draw(lines, floor.results["frechet"]))
-    out = Book(config.folder()).report("table4", text(lines, floor.results["frechet"]), lines)
-    print(out.read_text())
-    print(out)
+    keep(config.folder() / "table4", draw(lines, lowest))
+    return tell(comparison, config, text(lines, lowest), lines)
 
 
-def draw(lines: Sequence[Line], floor: Result) -> dict[str, bytes]:
+def draw(lines: Sequence[Line], lowest: Result) -> dict[str, bytes]:
     """Distance and similarity against evaluations."""
     names = list(dict.fromkeys(x.method for x in lines))
     distances = {n: [(x.nfe, max(x.frechet.value, 1e-4)) for x in lines if x.method == n] for n in names}
     similar = {n: [(x.nfe, x.similarity.value) for x in lines if x.method == n] for n in names}
-    label, level = "evaluations a picture", {"DDIM, other seeds": max(floor.value, 1e-4)}
+    label, level = "evaluations a picture", {"DDIM, other seeds": max(lowest.value, 1e-4)}
     return curves(
         [
             Curves("", label, "Fréchet distance to DDIM", distances, log_x=True, log_y=True, levels=level),

@@ -44,6 +44,7 @@ class ImageMLP(nn.Module):
         if size < 1 or features < 1 or width < 1 or layers < 1:
             raise UsageError(f"size, features, width and layers must be positive, got {size, features, width, layers}")
         b, sizes = len(streams), [2 * features, *[width] * layers, 3]
+        self._kept: tuple[object, Tensor] | None = None
         self.register_buffer("frequencies", bandwidth * streams.normal((b, 2, features)))
         self.register_buffer("coordinates", self._grid(size), persistent=False)
         self.weights = nn.ParameterList(
@@ -61,16 +62,28 @@ class ImageMLP(nn.Module):
 
     def forward(self) -> Tensor:
         """Images (B, 3, size, size) in (0, 1)."""
-        return self._picture(self._colours(self.coordinates))
+        return self._picture(self._colours(self._own_waves()))
 
     def at(self, size: int) -> Tensor:
         """The same pictures at another resolution, (B, 3, size, size), in parts of 16384 points."""
         parts = torch.split(self._grid(size).to(self.coordinates), 1 << 14)
-        return self._picture(torch.cat([self._colours(points) for points in parts], 1))
+        return self._picture(torch.cat([self._colours(self._waves(points)) for points in parts], 1))
 
-    def _colours(self, points: Tensor) -> Tensor:
+    def _own_waves(self) -> Tensor:
+        """Those of the picture's own points, which never change, kept: autograd would hold them from step to step."""
+        frequencies = self.frequencies
+        made_of = (frequencies.data_ptr(), frequencies._version, frequencies.device, frequencies.dtype)
+        if self._kept is None or self._kept[0] != made_of:
+            with torch.inference_mode(False):  # autograd refuses what was made in that mode
+                self._kept = made_of, self._waves(self.coordinates)
+        return self._kept[1]
+
+    def _waves(self, points: Tensor) -> Tensor:
+        """Sines and cosines (B, N, 2 features) of points (N, 2)."""
         phase = 2 * math.pi * (points @ self.frequencies)
-        h = torch.cat([phase.sin(), phase.cos()], -1)
+        return torch.cat([phase.sin(), phase.cos()], -1)
+
+    def _colours(self, h: Tensor) -> Tensor:
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
             h = torch.baddbmm(bias, h, weight)
             h = h.sigmoid() if i == len(self.weights) - 1 else h.relu()

@@ -15,6 +15,7 @@ from modeseek.errors import PriorError
 from modeseek.metrics.extractor import Extractor
 from modeseek.metrics.weights import model_folder, sha256, weights_files
 from modeseek.shipped import POCKET_CLIP
+from modeseek.tokens import tokenise
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,8 @@ class ImageText:
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:
         """Unit features (N, D) of texts."""
-        tokens = self.tokenizer(
-            list(texts),
-            padding="max_length",
-            max_length=self.model.config.text_config.max_position_embeddings,
-            truncation=True,
-            return_tensors="pt",
-        )
+        limit = self.model.config.text_config.max_position_embeddings
+        tokens = tokenise(self.tokenizer, list(texts), limit, f"the similarity's {Path(self.name).name}")
         pooled = self.model.text_model(input_ids=tokens.input_ids.to(self.mean.device)).pooler_output
         features: Tensor = F.normalize(self.model.text_projection(pooled), dim=-1)
         return features.cpu()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modeseek.denoisers.base import Cond, Denoiser
 from modeseek.denoisers.diffusers import VPDenoiser
@@ -18,6 +18,7 @@ from modeseek.denoisers.flow import FlowDenoiser
 from modeseek.errors import NonFiniteError, UsageError
 from modeseek.guidance import CFG, LimitedInterval
 from modeseek.noise import NoiseTable
+from modeseek.priors.fingerprints import fingerprint
 from modeseek.priors.levels import Guide, Levels
 from modeseek.randomness import Rng, Streams, normal
 from modeseek.samplers.product.base import Grid
@@ -58,11 +59,6 @@ class Prior(ABC):
 
     @property
     @abstractmethod
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Weights of the network's first and last layer."""
-
-    @property
-    @abstractmethod
     def text_encoders(self) -> Mapping[str, Any]:
         """The modules that ``encode_prompt`` runs, by name; each may stand on a device of its own."""
 
@@ -95,10 +91,15 @@ class Prior(ABC):
         return self.levels.scheduler
 
     @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """All that has weights."""
+        return (self.denoiser.network, *self.text_encoders.values())
+
+    @property
     def fingerprint(self) -> str:
-        """Short hash of the network's first and last layer: tells one set of weights from another."""
-        digest = hashlib.sha256(b"".join(w.detach().float().cpu().numpy().tobytes() for w in self.ends))
-        return digest.hexdigest()[:16]
+        """Short hash of some elements of every weight and of the scheduler's settings: tells models apart."""
+        settings = {k: v for k, v in self.scheduler.config.items() if not k.startswith("_")}
+        return fingerprint(self.modules, json.dumps(settings, sort_keys=True, default=str)).hex()[:16]
 
     @property
     def device(self) -> torch.device:

@@ -59,11 +59,6 @@ class DDPM(Prior):
         return 3, side, side
 
     @property
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Weights of the first and last convolution."""
-        return self.denoiser.network.conv_in.weight, self.denoiser.network.conv_out.weight
-
-    @property
     def text_encoders(self) -> Mapping[str, Any]:
         """None: it reads no text."""
         return {}

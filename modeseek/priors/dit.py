@@ -54,11 +54,6 @@ class DiT(LatentPrior):
         return self.image_size
 
     @property
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Weights of the patches' embedding and the last layer."""
-        return self.denoiser.network.pos_embed.proj.weight, self.denoiser.network.proj_out_2.weight
-
-    @property
     def text_encoders(self) -> Mapping[str, Any]:
         """None: it reads no text."""
         return {}

@@ -18,7 +18,8 @@ from modeseek.denoisers.networks import FluxTransformer
 from modeseek.errors import PriorError, UsageError
 from modeseek.priors.flow_levels import FlowLevels, dynamic_shift, flow_table
 from modeseek.priors.latent import LatentPrior, check_latents
-from modeseek.priors.text import check_width, last_states, listed, tokenise
+from modeseek.priors.text import check_width, last_states, listed
+from modeseek.tokens import tokenise
 
 T5_TOKENS = 512  # diffusers' pipeline
 DISTILLED = 3.5  # diffusers' pipeline
@@ -99,11 +100,6 @@ class Flux(LatentPrior):
         """(C, H, W) of the latent of a picture of the size that the autoencoder names; the transformer names none."""
         side = int(self.vae.config.sample_size) // self.factor
         return int(self.vae.config.latent_channels), side, side
-
-    @property
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Weights of the patches' embedding and the last layer."""
-        return self.denoiser.network.x_embedder.weight, self.denoiser.network.proj_out.weight
 
     @property
     def text_encoders(self) -> Mapping[str, Any]:

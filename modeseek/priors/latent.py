@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modeseek.errors import PriorError
 from modeseek.priors.base import Prior, check_image
@@ -22,6 +22,11 @@ class LatentPrior(Prior):
     """
 
     vae: Any
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """All that has weights."""
+        return (*super().modules, self.vae)
 
     @property
     def factor(self) -> int:

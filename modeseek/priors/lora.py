@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -15,12 +14,12 @@ from modeseek.denoisers.base import Cond, Denoiser, spread
 from modeseek.errors import PriorError, UsageError
 from modeseek.guidance.packed import Packed, pack, unpack
 from modeseek.noise import Sigma
+from modeseek.priors.fingerprints import fingerprint
 from modeseek.randomness import Rng, uniform
 
 # the projections of an attention block, by diffusers' names; the last four are those of SD3's and FLUX's text
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 TIME = "time_embedding"  # the module of UNet2DConditionModel whose output every block sees
-SAMPLED = 64  # elements of each tensor that the fingerprint reads: to hash gigabytes takes seconds
 
 
 class NetworkDenoiser(Denoiser, Protocol):
@@ -73,7 +72,8 @@ class LoRA(nn.Module):
             )
         self.twin = _twin(denoiser)
         self.cond, self.view_dropout = cond, view_dropout
-        self.register_buffer("fingerprint", _fingerprint(self.twin.network))
+        told = fingerprint([self.twin.network])
+        self.register_buffer("fingerprint", torch.frombuffer(bytearray(told), dtype=torch.uint8))
         with torch.random.fork_rng(devices=[]):  # peft and torch draw on the CPU, from the global generator
             torch.default_generator.manual_seed(seed)
             _inject(self.twin.network, rank)
@@ -171,16 +171,6 @@ def _inject(network: nn.Module, rank: int) -> None:
     for p in network.parameters():
         if p.requires_grad:  # Adam's steps are lost in half precision
             p.data = p.data.to(torch.promote_types(p.dtype, torch.float32))
-
-
-def _fingerprint(network: nn.Module) -> Tensor:
-    """16 bytes, uint8, of the names, the shapes and some elements of every weight."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, p in network.named_parameters():
-        flat = p.detach().flatten()
-        digest.update(f"{name}{(*p.shape,)}".encode())
-        digest.update(flat[:: -(-flat.numel() // SAMPLED)].double().cpu().numpy().tobytes())
-    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
 
 def _view(view: Tensor | None, size: int, batch: int) -> Tensor:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from modeseek.denoisers.batches import MicroBatchedAsk
 from modeseek.errors import PriorError, UsageError
 from modeseek.priors.base import Prior
 from modeseek.priors.latent import LatentPrior
-
-AnyPrior = TypeVar("AnyPrior", bound=Prior)
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,12 @@ class Economy:
             raise UsageError(f"network_batch must be at least 1, got {self.network_batch}")
 
 
-def economise(prior: AnyPrior, economy: Economy) -> AnyPrior:
-    """The same prior with less memory. Its autoencoder and text encoders are changed in place, as by diffusers.
+def economise(prior: Prior, economy: Economy) -> None:
+    """Make a prior do with less, in place; its fingerprint stays. ``open_prior(..., economy=...)`` calls it.
 
     Args:
-        prior: just opened; its fingerprint stays.
-        economy: what to do; what is not asked for is left as it is.
+        prior: just opened.
+        economy: what to do; what it does not ask for is left as it is.
 
     Raises:
         PriorError: for an option on a part that the model does not have.
@@ -55,15 +52,16 @@ def economise(prior: AnyPrior, economy: Economy) -> AnyPrior:
     if economy.offload_text:
         for encoder in prior.text_encoders.values():
             encoder.to("cpu")
+    if economy.network_batch is not None:
+        prior.denoiser.ask = MicroBatchedAsk(prior.denoiser.ask, economy.network_batch)
     if isinstance(prior, LatentPrior):
         _change(prior.vae, economy)
-    return prior if economy.network_batch is None else _micro_batched(prior, economy.network_batch)
 
 
 def _check(prior: Prior, economy: Economy) -> None:
-    of_vae = [k for k in ("vae_slicing", "vae_tiling", "encoder_checkpointing") if getattr(economy, k)]
+    of_vae = [name for name in ("vae_slicing", "vae_tiling", "encoder_checkpointing") if getattr(economy, name)]
     if of_vae and not isinstance(prior, LatentPrior):
-        raise PriorError(f"{of_vae[0]} must have an autoencoder to act on; {prior.name} has none, its network sees pixels")
+        raise PriorError(f"{of_vae[0]} must have an autoencoder to act on; {prior.name} has none")
     if economy.offload_text and not prior.text_encoders:
         raise PriorError(f"offload_text must have a text encoder to act on; {prior.name} has none")
 
@@ -75,13 +73,3 @@ def _change(vae: Any, economy: Economy) -> None:
         vae.enable_tiling()
     if economy.encoder_checkpointing:
         vae.enable_gradient_checkpointing()
-        # older diffusers heed it in training mode alone. The flag of this one module, which nothing else reads: its
-        # layers stay in evaluation mode
-        vae.encoder.training = True
-
-
-def _micro_batched(prior: AnyPrior, size: int) -> AnyPrior:
-    """The prior around a denoiser of its own, which shares the network."""
-    denoiser = copy_of(prior.denoiser, size)
-    levels = dataclasses.replace(prior.levels, denoiser=denoiser)
-    return dataclasses.replace(prior, denoiser=denoiser, levels=levels)

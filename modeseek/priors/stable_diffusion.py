@@ -15,7 +15,8 @@ from modeseek.errors import PriorError
 from modeseek.noise import NoiseTable
 from modeseek.priors.latent import LatentPrior, check_latents
 from modeseek.priors.levels import VPLevels
-from modeseek.priors.text import check_width, last_states, listed, tokenise
+from modeseek.priors.text import check_width, last_states, listed
+from modeseek.tokens import tokenise
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,6 @@ class StableDiffusion(LatentPrior):
     def unet(self) -> Any:
         """diffusers UNet2DConditionModel."""
         return self.denoiser.network
-
-    @property
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Weights of the first and last convolution."""
-        return self.unet.conv_in.weight, self.unet.conv_out.weight
 
     @property
     def text_encoders(self) -> Mapping[str, Any]:

@@ -15,7 +15,8 @@ from modeseek.denoisers.networks import joint_transformer
 from modeseek.errors import PriorError
 from modeseek.priors.flow_levels import FlowLevels, dynamic_shift, flow_table
 from modeseek.priors.latent import LatentPrior, check_latents
-from modeseek.priors.text import check_width, last_states, listed, penultimate, tokenise
+from modeseek.priors.text import check_width, last_states, listed, penultimate
+from modeseek.tokens import tokenise
 
 T5_TOKENS = 256  # diffusers' pipeline
 
@@ -58,11 +59,6 @@ class StableDiffusion3(LatentPrior):
     def multiple(self) -> int:
         """A picture's sides must be multiples of this, in pixels: of the transformer's patches."""
         return self.factor * int(self.denoiser.network.config.patch_size)
-
-    @property
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Weights of the patches' embedding and the last layer."""
-        return self.denoiser.network.pos_embed.proj.weight, self.denoiser.network.proj_out.weight
 
     @property
     def text_encoders(self) -> Mapping[str, Any]:

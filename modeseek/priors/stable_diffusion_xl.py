@@ -16,7 +16,8 @@ from modeseek.errors import PriorError
 from modeseek.noise import NoiseTable
 from modeseek.priors.latent import LatentPrior, check_latents
 from modeseek.priors.levels import VPLevels
-from modeseek.priors.text import check_width, listed, penultimate, tokenise
+from modeseek.priors.text import check_width, listed, penultimate
+from modeseek.tokens import tokenise
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,6 @@ class StableDiffusionXL(LatentPrior):
         zero = bool(settings.get("force_zeros_for_empty_prompt", True))
         levels = VPLevels(scheduler, denoiser, table)
         return cls(name, denoiser, levels, parts["vae"], first, second, *tokenizers, zero)
-
-    @property
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Weights of the first and last convolution."""
-        return self.denoiser.network.conv_in.weight, self.denoiser.network.conv_out.weight
 
     @property
     def text_encoders(self) -> Mapping[str, Any]:

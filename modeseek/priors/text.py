@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modeseek.errors import ModeseekWarning, PriorError
+from modeseek.errors import PriorError
 
 
 def listed(prompts: str | Sequence[str]) -> list[str]:
     """Prompts as a list."""
     return [prompts] if isinstance(prompts, str) else list(prompts)
-
-
-def tokenise(tokenizer: Any, texts: list[str], limit: int, encoder: str) -> Any:
-    """Tokens of texts, cut or padded to ``limit``: ``input_ids`` and ``attention_mask``, (B, limit).
-
-    Warns of each text that is cut, with the part that the encoder does not see.
-    """
-    for text in texts:
-        ids = tokenizer(text, truncation=False, verbose=False).input_ids
-        if len(ids) > limit:
-            cut = tokenizer.decode(ids[limit - 1 : -1])  # the last token is the end's in both
-            cut = cut.replace("</w>", " ").strip()  # CLIP's mark of a word's end, which some tokenizers leave in
-            warnings.warn(
-                f"the prompt {text!r} is longer than the {limit} tokens of {encoder}, which does not see {cut!r}",
-                ModeseekWarning,
-                stacklevel=3,
-            )
-    return tokenizer(texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt")
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ def compare(tiny: Path, tmp_path: Path) -> Callable[..., Comparison]:
 
     def build(methods: str = "sds,msd", **options: object) -> Comparison:
         small = {"steps": 3, "seeds": "0-1", "ddim_steps": 2, "snapshots": 3, "out": tmp_path / "out"}
-        config = CompareConfig(prompts, methods, prior=str(tiny), **(small | options))
+        config = CompareConfig(prompts, methods, **(small | {"prior": str(tiny)} | options))
         said: list[str] = []
         comparison = Comparison.open(config, say=said.append)
         comparison.said = said

@@ -54,6 +54,13 @@ def test_sdi_makes_the_forty_targets_of_its_notebook():
         image = configured("sdi", protocol=protocol)
         assert image.steps // image.refresh_every == 40
     assert configured("sdi", "paper").refresh_every == 1
+    assert configured("sdi", protocol="playground2d").time_low == 0.02
+
+
+def test_a_short_playground_warms_up_for_a_tenth():
+    config = CompareConfig(protocol="playground2d", steps=50)
+    rate = learning_rate(config, configure(config, Contender("sds"), "cat", 0))
+    assert (rate(0), rate(5)) == (0.0, 0.1)
 
 
 def test_options_of_a_contender_have_the_last_word():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,11 @@ import pytest
 import torch
 
 from modeseek.compare import batches, run
-from modeseek.compare.cells import MEANT_FOR
+from modeseek.compare.cells import MEANT_FOR, Cell
 from modeseek.compare.config import Contender
 from modeseek.compare.measure import finals, found
 from modeseek.config import ImageConfig
-from modeseek.errors import NonFiniteError
+from modeseek.errors import NonFiniteError, RunError
 from modeseek.methods import ESTIMATORS
 from modeseek.text2image import TextToImage
 
@@ -49,7 +50,7 @@ def test_every_method_fills_its_cells(compare, method):
     assert painted.steps.tolist() == [0, 1, 2, 3]
     assert painted.images.shape == (4, 3, 16, 16)
     assert bool((painted.seconds.diff() > 0).all())
-    assert not list((comparison.config.out / "batches").iterdir())
+    assert not (comparison.config.out / "batches").exists()
 
 
 def test_a_cell_is_the_picture_of_an_image_run(compare, tmp_path):
@@ -110,6 +111,7 @@ def test_a_cell_is_told_by_what_its_method_reads(compare):
     assert marked(msd, weighting="uniform") == msd.mark
     assert marked(msd, threads=4) == msd.mark
     assert marked(msd, lr=0.5) != msd.mark
+    assert dataclasses.replace(msd, index=1).mark != msd.mark
     names = {f.name for f in dataclasses.fields(ImageConfig)}
     assert set(MEANT_FOR) <= names
     assert {m for methods in MEANT_FOR.values() for m in methods} == set(ESTIMATORS)
@@ -140,6 +142,78 @@ def test_a_failed_cell_is_named_and_the_rest_goes_on(compare, monkeypatch):
     assert len(found(comparison, Contender("sds"))) == 3
     assert len(found(comparison, Contender("msd"))) == 4
     assert any("'a tree', seed 0: failed" in line for line in comparison.said)
+
+
+def test_particles_are_made_again_together(compare):
+    """One that is gone takes its mates with it: alone it would have learnt from itself."""
+    comparison = compare("vsd")
+    comparison.paint()
+    kept = files(comparison.config.out)
+    shutil.rmtree(comparison.config.out / "cells/vsd/00-red-cat/seed-1")
+    assert [(c.index, c.config.seed) for c in comparison.missing(Contender("vsd"))] == [(0, 0), (0, 1)]
+    comparison.paint()
+    assert files(comparison.config.out) == kept
+
+
+def test_batches_do_not_depend_on_what_is_there(compare):
+    comparison = compare("sds", batch=3)
+    comparison.paint()
+    shutil.rmtree(comparison.config.out / "cells/sds/00-red-cat/seed-0")
+    shutil.rmtree(comparison.config.out / "cells/sds/01-a-tree/seed-1")
+    groups = comparison.batches(Contender("sds"))
+    assert [[(c.index, c.config.seed) for c in g] for g in groups] == [[(0, 0)], [(1, 1)]]
+
+
+def test_a_full_disk_loses_no_work(compare, monkeypatch):
+    """The batch stays where it was until all its cells are written."""
+    comparison = compare("sds", seeds="0-1")
+    comparison.paint(comparison.contenders[:2])
+    whole, written = Cell.write, []
+
+    def full(self, out, painted):
+        if len(written) == 1:
+            raise RunError(f"{out} must be writable: No space left on device")
+        written.append(self)
+        whole(self, out, painted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "write", full)
+        comparison.paint()
+    assert len(comparison.failed) == 4
+    assert len(list(comparison.config.out.glob("batches/*/checkpoint.json"))) == 1
+    again = compare("sds", seeds="0-1")
+    again.paint()
+    assert again.failed == {}
+    assert not (comparison.config.out / "batches").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), MemoryError("no memory"), IndexError("out of range")])
+def test_whatever_fails_does_not_stop_the_rest(error, compare, monkeypatch):
+    def broken(self, cells):
+        raise error
+
+    monkeypatch.setattr(run.Comparison, "_distilled", broken)
+    comparison = compare("sds", seeds="0")
+    comparison.paint()
+    assert set(comparison.failed.values()) == {str(error)}
+
+
+def test_another_model_in_the_same_folder_is_another_model(compare, tiny, tmp_path):
+    """The mark of a cell knows the attention in the middle, the autoencoder, and how the network is read."""
+    copy = tmp_path / "model"
+    shutil.copytree(tiny, copy)
+    first = compare("sds", prior=str(copy)).cells(Contender("sds"))[0].mark
+    settings = json.loads((copy / "scheduler/scheduler_config.json").read_text())
+    changed = {**settings, "prediction_type": "v_prediction"}
+    (copy / "scheduler/scheduler_config.json").write_text(json.dumps(changed))
+    assert compare("sds", prior=str(copy)).cells(Contender("sds"))[0].mark != first
+    (copy / "scheduler/scheduler_config.json").write_text(json.dumps(settings))
+    assert compare("sds", prior=str(copy)).cells(Contender("sds"))[0].mark == first
+    for part, name in (("unet", "to_q"), ("vae", "encoder.conv_out"), ("text_encoder", "mlp.fc1")):
+        comparison = compare("sds", prior=str(copy))
+        with torch.no_grad():
+            next(p for k, p in getattr(comparison.prior, part).named_parameters() if name in k).add_(1.0)
+        assert comparison.cells(Contender("sds"))[0].mark != first
 
 
 def test_memory_that_is_out_is_a_failed_cell(compare, monkeypatch):

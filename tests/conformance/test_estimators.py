@@ -13,7 +13,7 @@ from modeseek.denoisers import Counting, Denoiser, MixtureDenoiser
 from modeseek.errors import NonFiniteError, UsageError
 from modeseek.estimators import Estimator
 from modeseek.guidance import CFG, LimitedInterval
-from modeseek.methods import ESTIMATORS, EstimatorName, ImageMethod
+from modeseek.methods import ESTIMATORS, EstimatorName
 from modeseek.noise import NoiseTable, Sigma, karras_sigmas
 from modeseek.randomness import Streams
 from modeseek.samplers.product import Exact, Grid
@@ -83,7 +83,7 @@ def build(name: str, denoiser: Denoiser | None = None, **options: object) -> Est
 def test_is_a_name_of_the_command_line(name):
     assert get_args(EstimatorName) == tuple(ESTIMATORS)
     assert set(BUILDERS) <= set(ESTIMATORS)
-    assert set(get_args(ImageMethod)) <= set(ESTIMATORS)
+    assert set(get_args(EstimatorName)) <= set(ESTIMATORS)
 
 
 def test_a_batch_of_one_equals_a_row(name):

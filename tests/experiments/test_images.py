@@ -47,7 +47,8 @@ def reproduce(modeseek, tiny, small, tmp_path):
 @pytest.mark.parametrize("what", FILES)
 def test_where_results_go(what, reproduce):
     code, out, err = reproduce(what)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.count("modeseek:") == err.count("the shipped small CLIP") == 1
     folder = Path("modeseek-runs", what)
     for name in [f"{what}.md", f"{what}.json", *FILES[what]]:
         assert (folder / name).stat().st_size
@@ -77,9 +78,10 @@ def test_table3_holds_the_papers_numbers_and_our_own(reproduce):
         if "|" in line
     }
     assert {"ddim", "sds", "vsd", "sdi", "msd"} <= set(rows)
-    assert (rows["sds"][6], rows["sds"][8]) == ("198.9", "27.7")
-    assert (rows["sdi"][6], rows["ddim"][8]) == ("166.2", "44.1")
-    assert rows["sds"][4] == "1.00"
+    assert (rows["sds"][7], rows["sds"][10]) == ("198.9", "27.7")
+    assert (rows["sdi"][7], rows["ddim"][10]) == ("166.2", "44.1")
+    assert rows["sds"][5] == "1.00"
+    assert "clip:pocket-clip" in text
     stored = json.loads(Path("modeseek-runs/table3/table3.json").read_text())
     by = {entry["row"]["name"]: entry for entry in stored}
     floor, sds, msd = (by[n]["row"]["results"]["frechet"]["value"] for n in ("ddim", "sds", "msd"))
@@ -142,6 +144,36 @@ def test_a_missing_method_leaves_its_row_out(reproduce, monkeypatch):
 
     monkeypatch.setattr(run.Comparison, "_distilled", broken)
     code, _, _ = reproduce("table3")
-    assert code == 0
-    assert "| vsd |" not in Path("modeseek-runs/table3/table3.md").read_text()
+    assert code == 1
+    assert "| vsd | red cat | 0 | the loss must be finite |" in Path("modeseek-runs/table3/table3.md").read_text()
+    assert "| vsd | 4 |" not in Path("modeseek-runs/table3/table3.md").read_text()
     assert "the loss must be finite" in Path("modeseek-runs/table3/report.md").read_text()
+
+
+def test_pictures_are_pairs_or_not_compared(reproduce, tiny, tmp_path):
+    """One lacks the first picture, the other the last: as many, but no pairs."""
+    import shutil
+
+    reproduce("table3", seeds=3)
+    cells = Path("modeseek-runs/table3/cells")
+    config = ReproduceConfig("table3", prompts=tmp_path / "p.txt", prior=str(tiny), seeds=3)
+    comparison = Comparison.open(config.comparison(table3.METHODS))
+    assert table3.nearer(table3.Gauge.of(comparison), Contender("msd")) is not None
+    shutil.rmtree(cells / "sds/00-red-cat/seed-0")
+    shutil.rmtree(cells / "msd/01-a-tree/seed-2")
+    assert table3.nearer(table3.Gauge.of(comparison), Contender("msd")) is None
+
+
+@pytest.mark.parametrize("what", ["table3", "table4", "ablation", "figure6"])
+def test_when_everything_fails_it_is_said(what, reproduce, monkeypatch):
+    def broken(self, cells):
+        raise ValueError("it broke")
+
+    monkeypatch.setattr(run.Comparison, "_distilled", broken)
+    code, out, err = reproduce(what)
+    assert code == 1
+    assert "it broke" in out + err
+    monkeypatch.setattr(run.Comparison, "_sampled", broken)
+    code, out, err = reproduce(what, "--out", "other")
+    assert code in (1, 2)
+    assert "Error" not in err.replace("UsageError", "")

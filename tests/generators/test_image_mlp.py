@@ -95,3 +95,19 @@ def test_the_state_holds_all_but_the_grid() -> None:
 def test_nothing_below_one(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="must be positive"):
         build(**wrong)
+
+
+def test_what_is_kept_follows_the_frequencies():
+    """The waves are computed once, and anew where a checkpoint or a cast has changed what they are made of."""
+    one, other = ImageMLP(Streams(0), 8), ImageMLP(Streams(1), 8)
+    before = one()
+    one.load_state_dict(other.state_dict())
+    torch.testing.assert_close(one(), other(), rtol=0, atol=0)
+    assert float((one() - before).detach().abs().max()) > 0
+    exact = one.double()()
+    assert exact.dtype == torch.float64
+    torch.testing.assert_close(exact.float(), other(), rtol=0, atol=1e-4)
+    with torch.inference_mode():
+        one()
+    one().sum().backward()
+    assert all(p.grad is not None for p in one.parameters())
