@@ -31,6 +31,7 @@ from modeseek.text2image import TextToImage, build_generator, build_prior, fit, 
 
 METRICS = {"step", "grad_norm", "bandwidth", "shift", "nfe", "seconds"}
 BASE: dict[str, Any] = {
+    "preset": "paper",
     "steps": 6,
     "sample_steps": 2,
     "refresh_every": 2,
@@ -574,7 +575,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny: Path, tmp_path: Path, uninterr
     assert process.returncode == 130
     done = lines(path)
     assert f"interrupted after step {done}; continue with: modeseek resume {path}" in out
-    assert out.startswith("msd, proximal, preset quick: 60 steps, 120 evaluations per picture")
+    assert out.startswith("msd, exponential_inverted, preset paper: 60 steps, 180 evaluations per picture")
     # nothing but the progress bar
     assert all("step/s" in line or not line.strip() for line in err.replace("\r", "\n").splitlines()), err
     assert json.loads((path / "checkpoint.json").read_text())["step"] == done  # the step was finished and saved

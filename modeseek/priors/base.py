@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -98,7 +99,8 @@ class Prior(ABC):
     @property
     def fingerprint(self) -> str:
         """Short hash of some elements of every weight and of the scheduler's settings: tells models apart."""
-        settings = {k: v for k, v in self.scheduler.config.items() if not k.startswith("_")}
+        known = inspect.signature(type(self.scheduler).__init__).parameters  # a pipeline object brings others along
+        settings = {k: v for k, v in self.scheduler.config.items() if k in known}
         return fingerprint(self.modules, json.dumps(settings, sort_keys=True, default=str)).hex()[:16]
 
     @property

@@ -204,7 +204,7 @@ def test_another_model_in_the_same_folder_is_another_model(compare, tiny, tmp_pa
     shutil.copytree(tiny, copy)
     first = compare("sds", prior=str(copy)).cells(Contender("sds"))[0].mark
     settings = json.loads((copy / "scheduler/scheduler_config.json").read_text())
-    changed = {**settings, "prediction_type": "v_prediction"}
+    changed = {**settings, "prediction_type": "epsilon"}
     (copy / "scheduler/scheduler_config.json").write_text(json.dumps(changed))
     assert compare("sds", prior=str(copy)).cells(Contender("sds"))[0].mark != first
     (copy / "scheduler/scheduler_config.json").write_text(json.dumps(settings))
