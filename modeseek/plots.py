@@ -198,10 +198,12 @@ def curves(items: Sequence[Curves], *, columns: int | None = None) -> Files:
 
 
 def _decades(side: Any) -> None:
-    """Numbers at 1, 2 and 5 of a decade, written out: powers of ten overlap where an axis has one decade."""
+    """Numbers written out, at 1, 2 and 5 of each decade; at powers of ten alone where an axis has many decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = side.get_view_interval()
+    few = high / low < 10**2.5
+    side.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
     side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     side.set_minor_formatter(NullFormatter())
 

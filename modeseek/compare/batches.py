@@ -109,7 +109,7 @@ class Batch:
             steps=self.settings.steps,
             refresh_every=self.settings.refresh_every,
             keep_picture=keep,
-            picture_every=max(1, self.settings.steps // self.snapshots),
+            picture_every=-(-self.settings.steps // self.snapshots),
             checkpoint_every=50,
             lr=self.rate,
             marks={"cells": self.mark},

@@ -139,9 +139,19 @@ class _ViewEmbedding(nn.Module):
 
 @contextmanager
 def _added(embedding: Tensor, network: nn.Module) -> Iterator[None]:
-    """Adds an embedding to that of the time inside, and no longer, whatever happens there."""
-    time = network.get_submodule(TIME)
-    handle = time.register_forward_hook(lambda module, args, out: out + embedding.to(out.dtype))
+    """Adds an embedding to that of the time inside, and no longer, whatever happens there.
+
+    In micro-batches (``Economy.network_batch``) the network sees the rows one part after the other.
+    """
+    seen = 0
+
+    def add(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+        nonlocal seen
+        rows = embedding[seen : seen + len(out)]
+        seen = (seen + len(out)) % len(embedding)
+        return out + rows.to(out.dtype)
+
+    handle = network.get_submodule(TIME).register_forward_hook(add)
     try:
         yield
     finally:

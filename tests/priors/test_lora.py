@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from modeseek import open_prior
 from modeseek.checkpoints import pack as pack_state
 from modeseek.checkpoints import unpack as unpack_state
+from modeseek.denoisers.batches import MicroBatchedAsk
 from modeseek.distillation import Progress, distill
 from modeseek.errors import PriorError, RunError, UsageError
 from modeseek.estimators import VSD, Trained
@@ -269,6 +270,18 @@ def test_a_view_moves_the_embedding_of_the_time(prior):
             bias.copy_(kept)
         torch.testing.assert_close(found[i : i + 1], expected, rtol=1e-9, atol=1e-9)
         assert not torch.allclose(found[i : i + 1], plain(X[i : i + 1], 2.0, text))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_a_view_finds_its_row_in_micro_batches(prior, size):
+    """The network sees some rows at a time; each is still added the view of its own sample."""
+    lora = stir(LoRA(prior.denoiser, view_size=4), 0.5)
+    z, view = torch.cat([X, 2 * X, -X]), torch.cat([VIEW, 3 * VIEW, -VIEW])
+    cond = pack(Packed(prior.encode_prompt("cat"), view=view))
+    whole = [lora(z, 2.0, cond), lora(-z, 1.0, cond)]
+    lora.twin.ask = MicroBatchedAsk(lora.twin.ask, size)
+    for found, expected in zip([lora(z, 2.0, cond), lora(-z, 1.0, cond)], whole):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_text_of_its_own(prior):
