@@ -14,7 +14,7 @@ from modeseek.text2image import TextToImage
 
 HERE = Path(__file__).parent
 PROMPTS = ("hamburger", "dog face", "rocket", "strawberry", "octopus", "red heart", "sunflower", "automobile")
-STEPS = (0, 4, 12, 30, 60, 120)  # rows of the hero picture
+STEPS = (0, 6, 12, 20, 64, 400)  # rows of the hero picture
 
 
 def hero() -> None:
