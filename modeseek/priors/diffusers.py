@@ -51,8 +51,8 @@ def open_prior(
     _check_scheduler(family, str(layout["scheduler"][1]))
     _tell_of_checker((layout.get("safety_checker") or [None])[0] is not None, name)
     parts = load_parts(name, family, present, dtype or torch.float32)
-    if "vae" in parts:
-        parts["vae"].to(dtype=_precision("vae", dtype))
+    if dtype == torch.float16 and "vae" in parts:
+        parts["vae"].float()  # as in _precision
     for part in family.modules:
         if parts[part] is not None:
             parts[part].to(_place(part, family, economy, device or "cpu"))
