@@ -36,7 +36,7 @@ _WHERE = {
     "modeseek.generators": ("Encoded", "ImageMLP", "Latents", "Pixels", "Points", "View"),
     "modeseek.guidance": ("CFG", "Autoguidance", "LimitedInterval", "PerpNeg"),
     "modeseek.noise": ("NoiseTable", "karras_sigmas"),
-    "modeseek.priors": ("LatentPrior", "Prior", "open_prior"),
+    "modeseek.priors": ("Economy", "LatentPrior", "Prior", "open_prior"),
     "modeseek.priors.lora": ("LoRA",),
     "modeseek.priors.views": ("Direction", "PerpNegPrompts", "ViewPrompts"),
     "modeseek.randomness": ("Streams",),
@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from modeseek.methods import ProductOptions as ProductOptions
     from modeseek.noise import NoiseTable as NoiseTable
     from modeseek.noise import karras_sigmas as karras_sigmas
+    from modeseek.priors import Economy as Economy
     from modeseek.priors import LatentPrior as LatentPrior
     from modeseek.priors import Prior as Prior
     from modeseek.priors import open_prior as open_prior

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -227,6 +228,16 @@ def test_nothing_is_changed_unless_asked(tiny: Path) -> None:
     economise(prior, Economy())
     assert (vars(prior.vae), prior.denoiser.ask) == before
     assert not prior.vae.is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
+def test_opening_says_nothing(dtype: torch.dtype | None, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(logging.getLogger("diffusers"), "handle", lambda record: said.append(record.getMessage()))
+    for child in [name for name in logging.root.manager.loggerDict if name.startswith("diffusers.")]:
+        monkeypatch.setattr(logging.getLogger(child), "handle", lambda record: said.append(record.getMessage()))
+    open_prior(tiny, dtype=dtype)
+    assert said == []
 
 
 def test_the_fingerprint_stays(tiny: Path) -> None:
