@@ -32,7 +32,9 @@ MEANT_FOR = {
     "max_eps": ("sdi", "msd"),
     "loss": ("sds",),
 }
-UNSEEN = ("preset", "threads", "out", "picture_every", "checkpoint_every")  # a picture does not tell them
+# a picture does not tell them
+UNSEEN: tuple[str, ...] = ("preset", "threads", "out", "picture_every", "checkpoint_every", "network_batch", "vae_slicing")
+UNSEEN += ("encoder_checkpointing", "offload_text")
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,14 @@ class CompareConfig:
     """Where the model runs."""
     dtype: DType = "float32"
     """Of the model's weights."""
+    network_batch: int | None = None
+    """Rows that the network sees at once; all if not given. This and the next three leave results as they are."""
+    vae_slicing: bool = False
+    """The autoencoder works on one picture at a time."""
+    encoder_checkpointing: bool = False
+    """The encoder's activations are computed again for the gradient instead of kept."""
+    offload_text: bool = False
+    """The text encoders stay on the CPU."""
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""
     dry_run: bool = False

@@ -73,7 +73,18 @@ class Comparison:
             torch.set_num_threads(config.threads)
         require()
         texts, chosen = config.texts(), tuple(methods or config.contenders())
-        prior = build_prior(ImageConfig(texts[:1], prior=config.prior, device=config.device, dtype=config.dtype))
+        prior = build_prior(
+            ImageConfig(
+                texts[:1],
+                prior=config.prior,
+                device=config.device,
+                dtype=config.dtype,
+                network_batch=config.network_batch,
+                vae_slicing=config.vae_slicing,
+                encoder_checkpointing=config.encoder_checkpointing,
+                offload_text=config.offload_text,
+            )
+        )
         extractor = open_features(config.features, config.device)
         clip = ImageText.open(POCKET_CLIP if config.clip == "pocket-clip" else config.clip, config.device)
         if config.guidance is None and prior.guidance == 1:  # made to go without

@@ -15,7 +15,8 @@ from modeseek.errors import UsageError
 Planar = Literal["table1", "table2", "figure1", "figure3"]
 Images = Literal["table3", "table4", "figure6", "ablation"]
 SEEDS = {"table3": 8, "table4": 1, "figure6": 1, "ablation": 1}  # table3: 160 pictures a method with twenty prompts
-OF_IMAGES = ("prior", "prompts", "features", "clip", "device", "dtype", "batch", "dry_run")
+OF_IMAGES: tuple[str, ...] = ("prior", "prompts", "features", "clip", "device", "dtype", "batch", "dry_run")
+OF_IMAGES += ("network_batch", "vae_slicing", "encoder_checkpointing", "offload_text")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class ReproduceConfig:
     """Of its weights."""
     batch: int = 20
     """Pictures that travel together."""
+    network_batch: int | None = None
+    """Rows that the network sees at once; all if not given. This and the next three leave results as they are."""
+    vae_slicing: bool = False
+    """The autoencoder works on one picture at a time."""
+    encoder_checkpointing: bool = False
+    """The encoder's activations are computed again for the gradient instead of kept."""
+    offload_text: bool = False
+    """The text encoders stay on the CPU."""
     dry_run: bool = False
     """Say what the pictures would cost and stop."""
 

@@ -275,3 +275,14 @@ def test_kill_9_and_go_on(tiny, tmp_path):
     assert not list((tmp_path / "cut").glob("cells/msd/*"))
     subprocess.run(command("cut"), cwd=tmp_path, check=True, env=environment, capture_output=True, timeout=200)
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_memory_options_leave_the_cells_as_they_are(compare, tmp_path):
+    plain = compare("vsd", out=tmp_path / "plain")
+    frugal = compare("vsd", out=tmp_path / "frugal", network_batch=1, vae_slicing=True, encoder_checkpointing=True)
+    assert [c.mark for c in plain.cells(Contender("vsd"))] == [c.mark for c in frugal.cells(Contender("vsd"))]
+    assert type(frugal.prior.denoiser.ask) is not type(plain.prior.denoiser.ask)
+    for comparison in (plain, frugal):
+        comparison.paint()
+    ours, theirs = (finals(found(c, Contender("vsd"))) for c in (plain, frugal))
+    assert float((ours - theirs).abs().max()) <= 1.01 / 255
