@@ -33,7 +33,15 @@ MEANT_FOR = {
     "loss": ("sds",),
 }
 # a picture does not tell them
-UNSEEN: tuple[str, ...] = ("preset", "threads", "out", "picture_every", "checkpoint_every", "network_batch", "vae_slicing")
+UNSEEN: tuple[str, ...] = (
+    "preset",
+    "threads",
+    "out",
+    "picture_every",
+    "checkpoint_every",
+    "network_batch",
+    "vae_slicing",
+)
 UNSEEN += ("encoder_checkpointing", "offload_text")
 
 
