@@ -128,6 +128,8 @@ MEASURES = MEASURES if CLEAR.exists() else ()
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     name, pixels, number, *told = sys.argv[1:]
     mib, seconds = measure(name, int(pixels), int(number), told)
     print(f"{mib:.0f} MiB {seconds:.1f} s")

@@ -248,7 +248,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _check_names(argv: Sequence[str]) -> None:
     """The nearest name for a method that does not exist; which of them a command takes, its parser says."""
-    for flag, names in (("--method", ("ddim", *ESTIMATORS)), ("--sampler", tuple(PRODUCT_SAMPLERS))):
+    methods = ("ddim", *ESTIMATORS) if "lab" in argv[:1] else tuple(ESTIMATORS)
+    for flag, names in (("--method", methods), ("--sampler", tuple(PRODUCT_SAMPLERS))):
         for k, word in enumerate(argv):
             given = word.partition("=")[2] or (argv[k + 1] if k + 1 < len(argv) else "")
             if word.partition("=")[0] == flag and given and given not in names and not given.startswith("-"):

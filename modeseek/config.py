@@ -10,7 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import tyro
 
@@ -61,7 +61,7 @@ class ImageConfig:
     """Optimiser steps."""
     lr: float | None = None
     """Adam's learning rate."""
-    guidance: float | None = None
+    guidance: Annotated[float | None, tyro.conf.arg(aliases=["--guidance-scale"])] = None
     """Guidance scale: x0 = uncond + guidance * (cond - uncond); 1 is off. The paper's w is guidance - 1."""
     negative: str = ""
     """Prompt of the unconditional branch."""
@@ -388,7 +388,7 @@ class SampleConfig:
     """Of the noise."""
     steps: int = 32
     """DDIM steps."""
-    guidance: float = 4.0
+    guidance: Annotated[float, tyro.conf.arg(aliases=["--guidance-scale"])] = 4.0
     """Guidance scale; 1 is off."""
     negative: str = ""
     """Prompt of the unconditional branch."""

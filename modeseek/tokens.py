@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from textwrap import shorten
 from typing import Any
 
 from modeseek.errors import ModeseekWarning
+
+SHOWN = 120  # characters of a prompt in a message
 
 
 def tokenise(tokenizer: Any, texts: list[str], limit: int, encoder: str) -> Any:
@@ -19,7 +22,8 @@ def tokenise(tokenizer: Any, texts: list[str], limit: int, encoder: str) -> Any:
             cut = tokenizer.decode(ids[limit - 1 : -1])  # the last token is the end's in both
             cut = cut.replace("</w>", " ").strip()  # CLIP's mark of a word's end, which some tokenizers leave in
             warnings.warn(
-                f"the prompt {text!r} is longer than the {limit} tokens of {encoder}, which does not see {cut!r}",
+                f"the prompt {shorten(text, SHOWN)!r} is longer than the {limit} tokens of {encoder}, "
+                f"which does not see {shorten(cut, SHOWN)!r}",
                 ModeseekWarning,
                 stacklevel=3,
             )

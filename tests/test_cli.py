@@ -168,9 +168,12 @@ USAGE = {
     "unknown option": (["image", "x", "--stepz", "3"], "Unrecognized options: --stepz"),
     "unknown method": (
         ["image", "x", "--method", "magic"],
-        "--method must be one of ddim, sds, vsd, sdi, msd; got 'magic'",
+        "--method must be one of sds, vsd, sdi, msd; got 'magic'",
     ),
-    "method of no picture": (["image", "x", "--method", "ddim"], "invalid choice 'ddim'"),
+    "method of no picture": (
+        ["image", "x", "--method", "ddim"],
+        "--method must be one of sds, vsd, sdi, msd; got 'ddim'",
+    ),
     "unknown command": (["imagine", "x"], "Unrecognized options: imagine"),
     "no command": ([], "Expected one of {image, compare, lab, reproduce, resume, sample, doctor}"),
     "resume what": (["resume"], "The run's directory. (required)"),

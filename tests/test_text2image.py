@@ -237,7 +237,7 @@ def test_a_model_that_a_method_does_not_support(tiny: Path, monkeypatch: pytest.
 
 def test_a_model_without_text_has_no_prompts(family_dir: Callable[..., Path], tmp_path: Path) -> None:
     config = ImageConfig(("a",), prior=str(family_dir("ddpm")), guidance=1.0, method="sds", out=tmp_path / "none")
-    with pytest.raises(UsageError, match="a prompt must be empty for an unconditional model, got 'a'"):
+    with pytest.raises(UsageError, match="an unconditional model must go without a prompt, got 'a'"):
         TextToImage.start(config)
     assert not (tmp_path / "none").exists()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import tyro
 
 from modeseek.compare.prompts import read_prompts, shipped
 from modeseek.config import DType, Preset
@@ -69,7 +71,7 @@ class CompareConfig:
     """Folder of the cells and the report."""
     prior: str = "pocket"
     """Pipeline directory, hub id, or "pocket" for the shipped model."""
-    guidance: float | None = None
+    guidance: Annotated[float | None, tyro.conf.arg(aliases=["--guidance-scale"])] = None
     """Guidance scale of all methods and of DDIM; the protocol's if not given: 7.5 as each source means it."""
     steps: int | None = None
     """Optimiser steps; the protocol's if not given."""

@@ -173,12 +173,15 @@ class Comparison:
             shutil.rmtree(self.config.out / "batches", ignore_errors=True)
 
     def _attempt(self, cells: Sequence[Cell]) -> None:
-        began = time.perf_counter()
+        began, failure = time.perf_counter(), None
         try:
             self._sampled(cells) if cells[0].contender in SAMPLES else self._distilled(cells)
         except Exception as error:  # whatever it is, hours of other pictures do not depend on it
-            self._failed(cells, error)
-            return
+            failure = error.with_traceback(
+                None
+            )  # which would keep the batch's memory while its pictures are tried alone
+        if failure is not None:
+            return self._failed(cells, failure)
         self.say(f"{cells[0].contender}: {len(cells)} pictures in {time.perf_counter() - began:.0f} s")
 
     def _failed(self, cells: Sequence[Cell], error: Exception) -> None:

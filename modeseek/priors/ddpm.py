@@ -71,7 +71,9 @@ class DDPM(Prior):
         """
         told = [prompt for prompt in listed(prompts) if prompt]
         if told:
-            raise UsageError(f"a prompt must be empty for an unconditional model, got {told[0]!r}")
+            raise UsageError(
+                f"an unconditional model must go without a prompt, got {told[0]!r}; in Python its cond is None"
+            )
 
     def uncond(self, negative: str) -> Cond:
         """None.
