@@ -238,7 +238,7 @@ def test_an_unconditional_model_takes_neither_prompt_nor_guidance(opened: Callab
     prior = opened("ddpm")
     with pytest.raises(UsageError, match="guidance must be 1, off, for an unconditional model, got 4"):
         prior.guided(4.0)
-    with pytest.raises(UsageError, match="prompt must be empty for an unconditional model, got 'cat'"):
+    with pytest.raises(UsageError, match="an unconditional model must go without a prompt, got 'cat'"):
         prior.encode_prompt(["", "cat"])
     with pytest.raises(UsageError, match="cond must be None"):
         prior.denoiser(torch.ones(1, 3, 16, 16), 1.0, torch.ones(1, 2, 3))
