@@ -86,6 +86,7 @@ def compare(config: CompareConfig) -> int:
     """Say what it will cost, make the pictures that are missing, write the report."""
     _quiet()
     from modeseek.compare.costs import costs, describe
+    from modeseek.compare.measure import Gauge
     from modeseek.compare.report import write_report
     from modeseek.compare.run import Comparison
 
@@ -96,7 +97,7 @@ def compare(config: CompareConfig) -> int:
         if config.dry_run:
             return 0
         comparison.paint()
-        path = write_report(comparison)
+        path = write_report(Gauge.of(comparison))
     except KeyboardInterrupt:
         return _complain("interrupted; the same command goes on where it was", 130)
     print(path.read_text())

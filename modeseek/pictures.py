@@ -18,8 +18,12 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 def to_bytes(image: Tensor) -> Array:
     """(3, H, W) in [0, 1] to uint8 (H, W, 3); values outside are clamped."""
-    scaled = (image.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    return scaled.permute(1, 2, 0).contiguous().numpy()
+    return in_bytes(image).permute(1, 2, 0).contiguous().numpy()
+
+
+def in_bytes(images: Tensor) -> Tensor:
+    """Images of any shape in [0, 1] as uint8, on the CPU; values outside are clamped."""
+    return (images.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
 
 def sheet(images: Tensor, columns: int | None = None, margin: int = 2) -> Tensor:

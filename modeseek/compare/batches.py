@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from modeseek.checkpoints import misfit
-from modeseek.compare.cells import Cell, Painted, in_bytes
+from modeseek.compare.cells import Cell, Painted
 from modeseek.compare.memory import Peak
 from modeseek.config import Settings, to_yaml
 from modeseek.errors import RunError
 from modeseek.jobs import Job
+from modeseek.pictures import in_bytes
 from modeseek.priors import Prior
 from modeseek.randomness import Streams
 from modeseek.runs import METRICS, Run, write_atomic
@@ -39,6 +40,11 @@ def to_make(cells: Sequence[Cell], out: Path) -> tuple[Cell, ...]:
     """Those of a batch that are not there; particles are made together or not at all."""
     absent = tuple(cell for cell in cells if cell.read(out) is None)
     return tuple(cells) if absent and cells[0].mates else absent
+
+
+def streams(cells: Sequence[Cell]) -> Streams:
+    """One for each picture: those that ``modeseek image`` takes for all prompts of the file with that seed."""
+    return Streams([cell.config.seed for cell in cells], [cell.index for cell in cells])
 
 
 @dataclass
@@ -83,14 +89,10 @@ class Batch:
         """Of the first cell, as of all."""
         return Settings.of(self.cells[0].config)
 
-    def streams(self) -> Streams:
-        """One for each picture: those that ``modeseek image`` takes for all prompts of the file with that seed."""
-        return Streams([cell.config.seed for cell in self.cells], [cell.index for cell in self.cells])
-
     def job(self, run: Run) -> Job:
         """The loop."""
-        config, prior, streams = self.cells[0].config, self.prior, self.streams()
-        picture = build_generator(config, prior, streams)
+        config, prior, rng = self.cells[0].config, self.prior, streams(self.cells)
+        picture = build_generator(config, prior, rng)
         latent = config.generator == "latents"
 
         def keep(step: int) -> None:
@@ -105,7 +107,7 @@ class Batch:
             estimator=build_estimator(config, prior),
             optimiser=torch.optim.Adam(picture.parameters(), lr=self.settings.lr),
             cond=prior.encode_prompt([cell.prompt for cell in self.cells]),
-            rng=streams,
+            rng=rng,
             steps=self.settings.steps,
             refresh_every=self.settings.refresh_every,
             keep_picture=keep,

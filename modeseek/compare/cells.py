@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from modeseek.compare.config import Contender
@@ -41,8 +40,9 @@ UNSEEN: tuple[str, ...] = (
     "checkpoint_every",
     "network_batch",
     "vae_slicing",
+    "encoder_checkpointing",
+    "offload_text",
 )
-UNSEEN += ("encoder_checkpointing", "offload_text")
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,6 @@ class Painted:
     def final(self) -> Tensor:
         """(3, H, W) in [0, 1]."""
         return self.images[-1].float() / 255
-
-
-def in_bytes(images: Tensor) -> Tensor:
-    """Images in [0, 1] as uint8, on the CPU."""
-    return (images.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
 
 
 def _hash(*parts: object) -> str:

@@ -43,15 +43,12 @@ class Cost:
 def costs(comparison: Comparison, contenders: Sequence[Contender] | None = None) -> list[Cost]:
     """Of every method whose cells are not all there; of ``contenders`` alone if given."""
     wanted = comparison.contenders if contenders is None else contenders
-    missing = [(c, len(comparison.missing(c))) for c in wanted]
-    missing = [(c, n) for c, n in missing if n]
-    if not missing:
-        return []
+    groups = {contender: batches for contender in wanted if (batches := comparison.batches(contender))}
     evaluation = cache(partial(seconds_per_evaluation, comparison))
     rendering = cache(partial(seconds_per_rendering, comparison))
     found = []
-    for contender, cells in missing:
-        nfe, batch = comparison.nfe(contender), len(comparison.batches(contender)[0])
+    for contender, batches in groups.items():
+        nfe, batch, cells = comparison.nfe(contender), len(batches[0]), sum(map(len, batches))
         steps, seconds = 0, nfe * evaluation(batch)
         if contender not in SAMPLES:
             image = configure(comparison.config, contender, comparison.texts[0], 0)

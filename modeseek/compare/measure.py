@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -75,6 +75,7 @@ class Gauge:
 
     comparison: Comparison
     reference: Features
+    _rows: dict[Contender, Row | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, comparison: Comparison) -> Gauge:
@@ -100,7 +101,16 @@ class Gauge:
         return min(wanted, self.extractor.dimension) if wanted else None
 
     def row(self, contender: Contender) -> Row | None:
-        """One method's numbers; None if fewer than two of its pictures are there."""
+        """One method's numbers, measured once; None if fewer than two of its pictures are there."""
+        if contender not in self._rows:
+            self._rows[contender] = self._measured(contender)
+        return self._rows[contender]
+
+    def rows(self) -> list[Row]:
+        """DDIM's with other seeds and every method's that has pictures."""
+        return [row for row in map(self.row, self.comparison.contenders[1:]) if row is not None]
+
+    def _measured(self, contender: Contender) -> Row | None:
         held = found(self.comparison, contender)
         if len(held) < 2:
             return None

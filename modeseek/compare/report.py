@@ -21,11 +21,10 @@ HEAD = ["pictures of", "number", "nfe", "s a picture", "peak MiB", "Fréchet dis
 HEAD += ["CMMD", "precision", "recall", "similarity x 100"]
 
 
-def write_report(comparison: Comparison) -> Path:
+def write_report(gauge: Gauge) -> Path:
     """Measure and write; the path of report.md."""
-    out, gauge = comparison.config.out, Gauge.of(comparison)
-    contenders = comparison.contenders[1:]
-    rows = [row for row in map(gauge.row, contenders) if row is not None]
+    comparison, rows = gauge.comparison, gauge.rows()
+    out = comparison.config.out
     write_atomic(out / "contact.png", contact_sheet(comparison))
     keep(out / "curves", draw(rows))
     write_atomic(out / "report.json", json.dumps(plain(as_json(comparison, gauge, rows)), indent=1))
@@ -98,7 +97,7 @@ def as_json(comparison: Comparison, gauge: Gauge, rows: Sequence[Row]) -> dict[s
     failed = [[*where, why] for where, why in comparison.failed.items()]
     return {
         "config": {k: v if v is None else str(v) for k, v in dataclasses.asdict(comparison.config).items()},
-        "model": comparison.prior.fingerprint,
+        "model": comparison.model,
         "features": {"extractor": gauge.reference.label, "dimensions": gauge.dimensions},
         "rows": [dataclasses.asdict(row) for row in rows],
         "failed": failed,

@@ -8,11 +8,12 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
-from modeseek.compare.batches import Batch, grouped, to_make
-from modeseek.compare.cells import Cell, Painted, in_bytes
+from modeseek.compare.batches import Batch, grouped, streams, to_make
+from modeseek.compare.cells import Cell, Painted
 from modeseek.compare.config import REFERENCE_SEED, CompareConfig, Contender
 from modeseek.compare.memory import Peak
 from modeseek.compare.protocols import DDIM_GUIDANCE, configure, learning_rate
@@ -21,9 +22,9 @@ from modeseek.errors import ModeseekWarning, RunError, UsageError
 from modeseek.metrics.clip import ImageText
 from modeseek.metrics.extractor import Extractor
 from modeseek.metrics.extractors import open_features
+from modeseek.pictures import in_bytes
 from modeseek.plots import require
 from modeseek.priors import Prior
-from modeseek.randomness import Streams
 from modeseek.shipped import POCKET_CLIP
 from modeseek.text2image import build_estimator, build_prior, slug
 
@@ -102,11 +103,16 @@ class Comparison:
             self.nfe(contender)
         return self
 
+    @cached_property
+    def model(self) -> str:
+        """Fingerprint of the prior, which reads something of every weight."""
+        return self.prior.fingerprint
+
     def cells(self, contender: Contender) -> list[Cell]:
         """Of one method, or of a set of samples, seeds outermost."""
         seeds = self.config.chosen_seeds()
         mates = seeds if contender.method == "vsd" else ()
-        model, found = self.prior.fingerprint, list[Cell]()
+        found: list[Cell] = []
         for seed in seeds:
             for index, prompt in enumerate(self.texts):
                 if contender in SAMPLES:
@@ -114,14 +120,19 @@ class Comparison:
                 else:
                     image = configure(self.config, contender, prompt, seed)
                     told = f"{self.config.protocol}, {self.config.snapshots} snapshots"
-                found.append(Cell(contender, index, image, mates, model, told))
+                found.append(Cell(contender, index, image, mates, self.model, told))
         return found
 
     def sampling(self, contender: Contender, prompt: str, seed: int) -> ImageConfig:
         """What a DDIM sample depends on."""
-        scale = DDIM_GUIDANCE if self.config.guidance is None else self.config.guidance
         seed += REFERENCE_SEED * (contender.method == "reference")
-        return ImageConfig((prompt,), prior=self.config.prior, seed=seed, guidance=scale, dtype=self.config.dtype)
+        config = self.config
+        return ImageConfig((prompt,), prior=config.prior, seed=seed, guidance=self.sampled_at, dtype=config.dtype)
+
+    @property
+    def sampled_at(self) -> float:
+        """Guidance scale of DDIM."""
+        return DDIM_GUIDANCE if self.config.guidance is None else self.config.guidance
 
     def batches(self, contender: Contender) -> list[tuple[Cell, ...]]:
         """The cells that are to be made, in batches that do not depend on which are there."""
@@ -140,8 +151,7 @@ class Comparison:
 
     def _count(self, contender: Contender) -> int:
         if contender in SAMPLES:
-            scale = DDIM_GUIDANCE if self.config.guidance is None else self.config.guidance
-            return self.config.ddim_steps * (1 if scale == 1 else 2)
+            return self.config.ddim_steps * (1 if self.sampled_at == 1 else 2)
         image = configure(self.config, contender, self.texts[0], 0)
         settings, estimator = Settings.of(image), build_estimator(image, self.prior)
         return sum(estimator.nfe(step) for step in range(0, settings.steps, settings.refresh_every))
@@ -177,9 +187,7 @@ class Comparison:
         try:
             self._sampled(cells) if cells[0].contender in SAMPLES else self._distilled(cells)
         except Exception as error:  # whatever it is, hours of other pictures do not depend on it
-            failure = error.with_traceback(
-                None
-            )  # which would keep the batch's memory while its pictures are tried alone
+            failure = error.with_traceback(None)  # it holds the batch's memory while pictures are tried alone
         if failure is not None:
             return self._failed(cells, failure)
         self.say(f"{cells[0].contender}: {len(cells)} pictures in {time.perf_counter() - began:.0f} s")
@@ -208,10 +216,7 @@ class Comparison:
     def _sampled(self, cells: Sequence[Cell]) -> None:
         peak, began = Peak(self.prior.device), time.perf_counter()
         cond = self.prior.encode_prompt([cell.prompt for cell in cells])
-        rng = Streams([cell.config.seed for cell in cells], [cell.index for cell in cells])
-        scale = cells[0].config.guidance
-        assert scale is not None
-        x = self.prior.sample(cond, rng, steps=self.config.ddim_steps, guidance_scale=scale)
+        x = self.prior.sample(cond, streams(cells), steps=self.config.ddim_steps, guidance_scale=self.sampled_at)
         images, mib = in_bytes(self.prior.decode(x)), peak.mib()
         steps, nfe = torch.tensor([self.config.ddim_steps]), torch.tensor([self.nfe(cells[0].contender)])
         seconds = torch.tensor([(time.perf_counter() - began) / len(cells)], dtype=torch.float64)

@@ -75,8 +75,8 @@ def main(config: ReproduceConfig) -> int:
     comparison = opened(config, variants())
     if not begin(comparison, config):
         return 0
-    write_report(comparison)
     gauge = Gauge.of(comparison)
+    write_report(gauge)
     rows = [row for row in map(gauge.row, comparison.methods) if row is not None]
     lines = [Line(row, EXPECTED[row.name]) for row in rows]
     return tell(comparison, config, text(lines, floor(gauge)), lines)

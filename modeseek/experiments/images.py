@@ -15,15 +15,13 @@ from modeseek.experiments.cells import Book
 from modeseek.experiments.config import ReproduceConfig
 
 
-def opened(
-    config: ReproduceConfig, methods: Sequence[Contender] | None = None, names: str = "msd", **options: Any
-) -> Comparison:
+def opened(config: ReproduceConfig, methods: Sequence[Contender] | None = None, names: str = "msd") -> Comparison:
     """The comparison behind an experiment, of ``methods`` or of the named ones.
 
     Raises:
         UsageError, PriorError: see ``Comparison.open``.
     """
-    comparison = Comparison.open(config.comparison(names, **options), methods, say=lambda line: print(line, flush=True))
+    comparison = Comparison.open(config.comparison(names), methods, say=lambda line: print(line, flush=True))
     comparison.measurable()
     return comparison
 

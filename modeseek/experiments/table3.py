@@ -13,7 +13,6 @@ from statistics import mean, stdev
 from modeseek.compare.config import Contender
 from modeseek.compare.measure import Gauge, Row, finals, found
 from modeseek.compare.report import write_report
-from modeseek.compare.run import Comparison
 from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.images import begin, floor, opened, tell
 from modeseek.metrics.bootstrap import Bootstrap
@@ -49,11 +48,10 @@ class Line:
     nearer: Result | None = None
 
 
-def lines(comparison: Comparison) -> list[Line]:
+def lines(gauge: Gauge) -> list[Line]:
     """Every method that has pictures."""
-    gauge = Gauge.of(comparison)
     floor(gauge)
-    rows = {str(c): row for c in comparison.contenders[1:] if (row := gauge.row(c)) is not None}
+    rows = {row.name: row for row in gauge.rows()}
     values = {name: row.results["frechet"].value for name, row in rows.items()}
     out = []
     for name, row in rows.items():
@@ -125,6 +123,7 @@ def main(config: ReproduceConfig) -> int:
     comparison = opened(config, names=METHODS + (",msd:paper" if config.full else ""))
     if not begin(comparison, config):
         return 0
-    write_report(comparison)
-    table3 = lines(comparison)
+    gauge = Gauge.of(comparison)
+    write_report(gauge)
+    table3 = lines(gauge)
     return tell(comparison, config, text(table3), table3)

@@ -25,7 +25,7 @@ def painted(compare):
 
 
 def test_every_file(painted):
-    path = write_report(painted)
+    path = write_report(Gauge.of(painted))
     text, out = path.read_text(), painted.config.out
     assert path == out / "report.md"
     for word in (
@@ -68,7 +68,7 @@ def test_numbers_are_those_of_the_metrics_alone(painted):
 
 def test_failures_are_in_the_report(painted):
     painted.failed["msd", "a tree", 1] = "it broke"
-    assert "| msd | a tree | 1 | it broke |" in write_report(painted).read_text()
+    assert "| msd | a tree | 1 | it broke |" in write_report(Gauge.of(painted)).read_text()
 
 
 def test_what_it_will_cost(compare):
