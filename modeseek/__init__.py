@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "modeseek.cameras": ("Cameras", "Direction", "Orbit", "turntable"),
     "modeseek.denoisers": ("IdealDenoiser", "MixtureDenoiser", "MLPDenoiser", "ParticleScore", "PerClass"),
     "modeseek.densities": ("GaussianMixture", "PlanarSet", "open_set", "picture_density", "planar_set"),
     "modeseek.distillation": ("Progress", "Step", "distill"),
@@ -38,7 +39,7 @@ _WHERE = {
     "modeseek.noise": ("NoiseTable", "karras_sigmas"),
     "modeseek.priors": ("Economy", "LatentPrior", "Prior", "open_prior"),
     "modeseek.priors.lora": ("LoRA",),
-    "modeseek.priors.views": ("Direction", "PerpNegPrompts", "ViewPrompts"),
+    "modeseek.priors.views": ("PerpNegPrompts", "ViewPrompts"),
     "modeseek.randomness": ("Streams",),
     "modeseek.samplers": ("ddim", "heun", "invert"),
     "modeseek.samplers.product": (
@@ -61,6 +62,10 @@ _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = sorted(_MODULE)
 
 if TYPE_CHECKING:
+    from modeseek.cameras import Cameras as Cameras
+    from modeseek.cameras import Direction as Direction
+    from modeseek.cameras import Orbit as Orbit
+    from modeseek.cameras import turntable as turntable
     from modeseek.denoisers import IdealDenoiser as IdealDenoiser
     from modeseek.denoisers import MixtureDenoiser as MixtureDenoiser
     from modeseek.denoisers import MLPDenoiser as MLPDenoiser
@@ -109,7 +114,6 @@ if TYPE_CHECKING:
     from modeseek.priors import Prior as Prior
     from modeseek.priors import open_prior as open_prior
     from modeseek.priors.lora import LoRA as LoRA
-    from modeseek.priors.views import Direction as Direction
     from modeseek.priors.views import PerpNegPrompts as PerpNegPrompts
     from modeseek.priors.views import ViewPrompts as ViewPrompts
     from modeseek.randomness import Streams as Streams

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -71,6 +71,7 @@ def distill(
 
     Args:
         generator: renders x, (B, *event); see ``modeseek.generators``. For a latent model, wrap it in ``Encoded``.
+            One that has regularisers gives their sum as its view's ``loss``.
         estimator: for example ``MSD``. One that trains something of its own (``Trains``) learns from every rendering,
             with numbers that are independent of those of the gradient.
         cond: condition of B rows or one, or a function from the view's camera to it.
@@ -104,7 +105,7 @@ def distill(
         streams = rng.at(at.step)
         optimiser.zero_grad(set_to_none=True)
         view = call(streams)
-        view = View(view.image.clone(), view.camera)  # it may be the parameter itself, which the step moves
+        view = replace(view, image=view.image.clone())  # it may be the parameter itself, which the step moves
         x = view.image
         if not x.requires_grad:
             raise UsageError("the generator's output must depend on parameters that require a gradient")
@@ -115,7 +116,7 @@ def distill(
             at.target, at.info = estimate.target, estimate.info
         else:
             estimate = Estimate(x, at.target, 0, _moved(at.info, x, at.target))
-        torch.autograd.backward(x, estimate.grad)  # estimate.loss.backward(), without computing the loss
+        _backward(view, estimate.grad)
         grad_norm = _grad_norm(generator, at.step)
         fitted: Info = {}
         if isinstance(estimator, Trains):  # before the parameters move, so that an error leaves them with their step
@@ -131,6 +132,14 @@ def distill(
 def fit_step(step: int) -> int:
     """The streams' step for what an estimator trains at ``step``: -2, -3, ...; no gradient draws from below 0."""
     return -2 - step  # -1 is that of initial weights
+
+
+def _backward(view: View, grad: Tensor) -> None:
+    """``(estimate.loss + view.loss).backward()``, without computing the former."""
+    if view.loss is None:
+        torch.autograd.backward(view.image, grad)
+    else:
+        torch.autograd.backward([view.image, view.loss], [grad, None])
 
 
 def _set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -51,6 +51,12 @@ class Streams:
         seeds = [seed for seed in self.seeds for _ in range(n)]
         return Streams(seeds, [(*s, k) for s in self.samples for k in range(n)], self.step)
 
+    def branch(self, name: int) -> Streams:
+        """The same samples with numbers of their own, by a negative name: those of ``repeat`` are not."""
+        if name >= 0:
+            raise UsageError(f"the name of a branch must be negative, got {name}")
+        return Streams(self.seeds, [(*s, name) for s in self.samples], self.step)
+
     def __len__(self) -> int:
         return len(self.samples)
 

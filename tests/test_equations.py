@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ID = re.compile(
     r"\b(?:MSD-\d+|(?:SIGMA|MIX|SDS|VSD|SDI|TIME|DDIM|HEUN|PROX|GIBBS|CFG|KDE|MLP|FD|KD|NLL|PR|MMD|MODE|LAND"
-    r"|CMMD|CLIP|BOOT|PERPNEG|VIEW|FLOW)-\d)\b"
+    r"|CMMD|CLIP|BOOT|PERPNEG|VIEW|FLOW|NERF|HASH|REG|MESH|CAM)-\d)\b"
 )  # DDIM-32 is a sampler of 32 steps
 PAGE = (ROOT / "docs" / "equations.md").read_text()
 ROWS = {

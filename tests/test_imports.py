@@ -15,15 +15,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 TABLES = {"errors", "methods", "planar", "reports", "schedules", "shipped", "tokens"}
 MAP = [  # from left to right; rooms that stand together do not know each other
     {"noise", "randomness", "optimisers"},
-    {"densities"},
+    {"densities", "cameras"},
     {"denoisers"},
     {"guidance"},
     {"samplers"},
     {"estimators", "priors", "generators", "metrics"},
-    {"distillation", "landscape", "runs", "pictures", "config"},
+    {"distillation", "landscape", "runs", "pictures", "videos", "config"},
     {"checkpoints", "plots"},
     {"jobs"},
     {"text2image", "lab", "doctor"},
+    {"scene"},
     {"compare"},
     {"experiments"},
     {"cli", "app"},
@@ -31,6 +32,18 @@ MAP = [  # from left to right; rooms that stand together do not know each other
 ]
 CORE = set().union(*MAP[:5], {"estimators"}) | TABLES
 HEAVY = {"diffusers", "transformers", "matplotlib", "skimage", "sklearn", "scipy", "peft", "gradio", "imageio", "av"}
+HEAVY |= {"trimesh", "viser", "nerfacc"}
+    "diffusers",
+    "transformers",
+    "matplotlib",
+    "skimage",
+    "sklearn",
+    "scipy",
+    "peft",
+    "gradio",
+    "imageio",
+    "av",
+} | {"trimesh", "viser", "nerfacc"}
 STANDARD = sys.stdlib_module_names
 
 

@@ -21,10 +21,13 @@ class View:
     Attributes:
         image: (B, *event), with its graph: points (B, D), images (B, 3, H, W) in [0, 1], latents (B, C, h, w).
         camera: where it was seen from, for generators that have cameras.
+        loss: a scalar of the generator's own, such as its regularisers, which ``distill`` minimises beside; with its
+            graph.
     """
 
     image: Tensor
     camera: Any = None
+    loss: Tensor | None = None
 
 
 Render = Callable[[Rng], View]
@@ -72,4 +75,4 @@ class Encoded(nn.Module):
         """View of latents (B, C, h, w)."""
         view = self._render(rng)
         latent = self._encode(view.image, rng) if self._sampled else self._encode(view.image)
-        return View(latent, view.camera)
+        return View(latent, view.camera, view.loss)
