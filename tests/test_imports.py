@@ -33,17 +33,6 @@ MAP = [  # from left to right; rooms that stand together do not know each other
 CORE = set().union(*MAP[:5], {"estimators"}) | TABLES
 HEAVY = {"diffusers", "transformers", "matplotlib", "skimage", "sklearn", "scipy", "peft", "gradio", "imageio", "av"}
 HEAVY |= {"trimesh", "viser", "nerfacc"}
-    "diffusers",
-    "transformers",
-    "matplotlib",
-    "skimage",
-    "sklearn",
-    "scipy",
-    "peft",
-    "gradio",
-    "imageio",
-    "av",
-} | {"trimesh", "viser", "nerfacc"}
 STANDARD = sys.stdlib_module_names
 
 

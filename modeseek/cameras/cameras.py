@@ -66,10 +66,7 @@ class Cameras:
         Raises:
             UsageError: if a distance is not positive: there is no direction to look in.
         """
-        az, el, far, fov = (
-            torch.as_tensor(v, dtype=torch.get_default_dtype()) for v in (azimuth, elevation, distance, fov)
-        )
-        az, el, far, fov = torch.broadcast_tensors(az, el, far, fov)
+        az, el, far, angle = torch.broadcast_tensors(*map(_vector, (azimuth, elevation, distance, fov)))
         if az.ndim != 1 or not len(az):
             raise UsageError(f"azimuth, elevation, distance and fov must be (B,) with B at least 1, got {(*az.shape,)}")
         if not bool((far > 0).all()) or not bool(far.isfinite().all()):
@@ -82,7 +79,7 @@ class Cameras:
         middle = torch.as_tensor(centre, dtype=back.dtype, device=back.device)
         pose = torch.eye(4, dtype=back.dtype, device=back.device).repeat(len(az), 1, 1)
         pose[:, :3] = torch.stack([right, up, back, middle + far[:, None] * back], -1)
-        return cls(pose, fov.clone())
+        return cls(pose, angle.clone())
 
     def __len__(self) -> int:
         return self.pose.shape[0]
@@ -99,7 +96,7 @@ class Cameras:
     @property
     def distance(self) -> Tensor:
         """From the origin, (B,)."""
-        return self.position.norm(dim=-1)
+        return torch.linalg.vector_norm(self.position, dim=-1)
 
     @property
     def azimuth(self) -> Tensor:
