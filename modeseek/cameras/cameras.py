@@ -66,7 +66,9 @@ class Cameras:
         Raises:
             UsageError: if a distance is not positive: there is no direction to look in.
         """
-        az, el, far, angle = torch.broadcast_tensors(*map(_vector, (azimuth, elevation, distance, fov)))
+        parts = [_vector(v) for v in (azimuth, elevation, distance, fov)]
+        shape = torch.broadcast_shapes(*(v.shape for v in parts))
+        az, el, far, angle = (v.expand(shape) for v in parts)
         if az.ndim != 1 or not len(az):
             raise UsageError(f"azimuth, elevation, distance and fov must be (B,) with B at least 1, got {(*az.shape,)}")
         if not bool((far > 0).all()) or not bool(far.isfinite().all()):
@@ -96,7 +98,7 @@ class Cameras:
     @property
     def distance(self) -> Tensor:
         """From the origin, (B,)."""
-        return torch.linalg.vector_norm(self.position, dim=-1)
+        return self.position.square().sum(-1).sqrt()
 
     @property
     def azimuth(self) -> Tensor:
