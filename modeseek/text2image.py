@@ -61,7 +61,7 @@ def _device(name: str) -> torch.device:
 
 def build_estimator(config: ImageConfig, prior: Prior) -> Estimator:
     """The configured estimator on a prior."""
-    settings = Settings.of(config)
+    settings = config.settings
     interval = (config.guidance_low, config.guidance_high)
     limited = None if interval == (0.0, float("inf")) else interval
     guided = prior.guided(settings.guidance, config.negative, interval=limited)
@@ -248,7 +248,7 @@ class TextToImage:
     def _assemble(
         cls, config: ImageConfig, run: Run, prior: Prior, picture: nn.Module, estimator: Estimator, cond: Cond
     ) -> TextToImage:
-        settings = Settings.of(config)
+        settings = config.settings
         job = Job(
             run=run,
             generator=picture,

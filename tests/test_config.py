@@ -53,7 +53,7 @@ def test_a_preset_fills_what_is_not_given(preset: Preset) -> None:
         assert getattr(config, field.name) == getattr(PRESETS[preset], field.name)
     assert config.preset == preset
     assert resolve(config) == config
-    assert Settings.of(config) == PRESETS[preset]
+    assert config.settings == PRESETS[preset]
 
 
 @pytest.mark.parametrize("preset", get_args(Preset))
@@ -61,7 +61,7 @@ def test_what_is_given_stays(preset: Preset) -> None:
     given: dict[str, Any] = {"steps": 3, "guidance": 1.5, "kernel_low": 0.25, "start": "posterior_mean"}
     config = resolve(ImageConfig(PROMPTS, preset=preset, lr=0.5, **given))
     assert {k: getattr(config, k) for k in given} == given
-    settings = Settings.of(config)
+    settings = config.settings
     assert settings == dataclasses.replace(PRESETS[preset], lr=0.5, **given)
 
 
@@ -69,12 +69,12 @@ def test_what_is_given_stays(preset: Preset) -> None:
 @pytest.mark.parametrize("method", METHOD_PRESETS)
 def test_every_method_has_its_presets(method: EstimatorName, preset: Preset) -> None:
     config = ImageConfig(PROMPTS, preset=preset, method=method)
-    settings = Settings.of(config)
+    settings = config.settings
     assert settings == METHOD_PRESETS[method][preset]
     assert (settings.time, settings.time_low, settings.weighting) == (
         ("linear", 0.25, "x0") if method == "sdi" else ("uniform", 0.02, "sigma2")
     )
-    assert Settings.of(dataclasses.replace(config, time_low=0.0)).time_low == 0.0
+    assert dataclasses.replace(config, time_low=0.0).settings.time_low == 0.0
     assert resolve(resolve(config)) == resolve(config)
 
 

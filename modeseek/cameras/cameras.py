@@ -66,9 +66,8 @@ class Cameras:
         Raises:
             UsageError: if a distance is not positive: there is no direction to look in.
         """
-        parts = [_vector(v) for v in (azimuth, elevation, distance, fov)]
-        shape = torch.broadcast_shapes(*(v.shape for v in parts))
-        az, el, far, angle = (v.expand(shape) for v in parts)
+        parts = torch.stack(torch.broadcast_tensors(*map(_vector, (azimuth, elevation, distance, fov))))  # type: ignore[no-untyped-call]
+        az, el, far, angle = parts
         if az.ndim != 1 or not len(az):
             raise UsageError(f"azimuth, elevation, distance and fov must be (B,) with B at least 1, got {(*az.shape,)}")
         if not bool((far > 0).all()) or not bool(far.isfinite().all()):

@@ -87,7 +87,7 @@ class Batch:
     @cached_property
     def settings(self) -> Settings:
         """Of the first cell, as of all."""
-        return Settings.of(self.cells[0].config)
+        return self.cells[0].config.settings
 
     def job(self, run: Run) -> Job:
         """The loop."""

@@ -12,7 +12,6 @@ import torch
 from modeseek.compare.config import Contender
 from modeseek.compare.protocols import configure
 from modeseek.compare.run import SAMPLES, Comparison
-from modeseek.config import Settings
 from modeseek.generators.base import render
 from modeseek.randomness import Streams
 from modeseek.reports import duration, table
@@ -52,7 +51,7 @@ def costs(comparison: Comparison, contenders: Sequence[Contender] | None = None)
         steps, seconds = 0, nfe * evaluation(batch)
         if contender not in SAMPLES:
             image = configure(comparison.config, contender, comparison.texts[0], 0)
-            steps = Settings.of(image).steps
+            steps = image.settings.steps
             trained = TRAINING * image.lora_steps * (contender.method == "vsd")
             seconds += steps * (trained * evaluation(batch) + rendering(batch))
         found.append(Cost(contender, cells, steps, nfe, cells * seconds))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from modeseek.compare.config import CompareConfig, Contender
-from modeseek.config import ImageConfig, Preset, Settings, resolve
+from modeseek.config import ImageConfig, Preset, resolve
 from modeseek.schedules import WarmCosine
 
 # the same number 7.5 (100 for sds in the playground) in each source's own convention, see docs/conventions.md
@@ -65,5 +65,5 @@ def learning_rate(config: CompareConfig, image: ImageConfig) -> Callable[[int], 
     """The learning rate over steps; None where it is constant."""
     if config.protocol == "paper2d":
         return None
-    settings = Settings.of(image)
+    settings = image.settings
     return WarmCosine(settings.lr, min(WARM_UP, settings.steps // 10), round(HORIZON * settings.steps))

@@ -17,7 +17,7 @@ from modeseek.compare.cells import Cell, Painted
 from modeseek.compare.config import REFERENCE_SEED, CompareConfig, Contender
 from modeseek.compare.memory import Peak
 from modeseek.compare.protocols import DDIM_GUIDANCE, configure, learning_rate
-from modeseek.config import ImageConfig, Settings
+from modeseek.config import ImageConfig
 from modeseek.errors import ModeseekWarning, RunError, UsageError
 from modeseek.metrics.clip import ImageText
 from modeseek.metrics.extractor import Extractor
@@ -153,7 +153,7 @@ class Comparison:
         if contender in SAMPLES:
             return self.config.ddim_steps * (1 if self.sampled_at == 1 else 2)
         image = configure(self.config, contender, self.texts[0], 0)
-        settings, estimator = Settings.of(image), build_estimator(image, self.prior)
+        settings, estimator = image.settings, build_estimator(image, self.prior)
         return sum(estimator.nfe(step) for step in range(0, settings.steps, settings.refresh_every))
 
     @property

@@ -17,7 +17,7 @@ from modeseek.compare.measure import found
 from modeseek.compare.protocols import configure
 from modeseek.compare.report import failures
 from modeseek.compare.run import Comparison
-from modeseek.config import ImageConfig, Settings, product_options
+from modeseek.config import ImageConfig, product_options
 from modeseek.errors import RunError
 from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.images import begin, tell
@@ -55,7 +55,7 @@ def draw_row(
     comparison: Comparison, image: ImageConfig, sampler: ProductSamplerName, x: Tensor, paper: float
 ) -> tuple[Row, Tensor]:
     """Product samples at the columns' renderings x (K, C, h, w), decoded (K, 3, H, W)."""
-    prior, settings = comparison.prior, Settings.of(image)
+    prior, settings = comparison.prior, image.settings
     bandwidth = paper / 2**0.5
     grid, options = prior.grid(comparison.config.ddim_steps), product_options(image)
     product = PRODUCT_SAMPLERS[sampler].load().build(grid, options, prior.denoiser)

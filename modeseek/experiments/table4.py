@@ -14,7 +14,6 @@ from modeseek.compare.measure import Gauge
 from modeseek.compare.protocols import configure
 from modeseek.compare.report import with_interval
 from modeseek.compare.run import Comparison
-from modeseek.config import Settings
 from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.images import begin, floor, opened, tell
 from modeseek.metrics.results import Result
@@ -51,7 +50,7 @@ class Line:
 
 def within(comparison: Comparison, contender: Contender, budget: int) -> Contender:
     """The method with the most optimiser steps whose evaluations fit into the budget; with one step at least."""
-    refresh = Settings.of(configure(comparison.config, contender, comparison.texts[0], 0)).refresh_every
+    refresh = configure(comparison.config, contender, comparison.texts[0], 0).settings.refresh_every
     low, high = 1, budget * refresh
     while low < high:
         middle = (low + high + 1) // 2
