@@ -22,9 +22,12 @@ from modeseek.lab.config import LabConfig
 from modeseek.methods import ESTIMATORS, PRODUCT_SAMPLERS
 from modeseek.planar import unknown
 from modeseek.reports import duration
+from modeseek.scene.config import SceneConfig
+from modeseek.scene.later import ExportConfig, ViewConfig
 
 if TYPE_CHECKING:
     from modeseek.lab.run import Lab
+    from modeseek.scene.run import TextToScene
     from modeseek.text2image import TextToImage
 
 
@@ -49,6 +52,30 @@ def image(config: ImageConfig) -> int:
     return _advance(TextToImage.start(config))
 
 
+def scene(config: SceneConfig) -> int:
+    """Start a run of a scene."""
+    _quiet()
+    from modeseek.scene.run import TextToScene
+
+    return _advance(TextToScene.start(config))
+
+
+def view(config: ViewConfig) -> int:
+    """Show a scene until Ctrl-C."""
+    from modeseek.scene.show import show
+
+    show(config, say=lambda line: print(line, flush=True))
+    return 0
+
+
+def export(config: ExportConfig) -> int:
+    """Write a scene's surface or field."""
+    from modeseek.scene.show import export as write
+
+    print(write(config))
+    return 0
+
+
 def lab(config: LabConfig) -> int:
     """Start a run in the plane."""
     from modeseek.lab.run import Lab
@@ -57,15 +84,20 @@ def lab(config: LabConfig) -> int:
 
 
 def resume(config: ResumeConfig) -> int:
-    """Continue a run, of whichever kind: its config.yaml has the first option of its command."""
+    """Continue a run, of whichever kind: its config.yaml has an option of its command alone."""
     _quiet()
     from modeseek.runs import Run
 
     path = config.run
-    if "set" in mapping(Run.open(path).config(), str(path / "config.yaml")):
+    options = mapping(Run.open(path).config(), str(path / "config.yaml"))
+    if "set" in options:
         from modeseek.lab.run import Lab
 
         return _explore(Lab.resume(path))
+    if "encoding" in options:
+        from modeseek.scene.run import TextToScene
+
+        return _advance(TextToScene.resume(path))
     from modeseek.text2image import TextToImage
 
     return _advance(TextToImage.resume(path))
@@ -146,6 +178,9 @@ def doctor(config: DoctorConfig) -> int:
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "image": (ImageConfig, image),
+    "scene": (SceneConfig, scene),
+    "view": (ViewConfig, view),
+    "export": (ExportConfig, export),
     "compare": (CompareConfig, compare),
     "lab": (LabConfig, lab),
     "reproduce": (ReproduceConfig, reproduce),
@@ -162,7 +197,7 @@ def _quiet() -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 
 
-def _advance(job: TextToImage) -> int:
+def _advance(job: TextToImage | TextToScene) -> int:
     """Say what it will cost, run with a progress bar, say where the picture is."""
     import time
 
@@ -171,15 +206,13 @@ def _advance(job: TextToImage) -> int:
     from modeseek.text2image import device_memory, peak_memory
 
     config, settings, began = job.config, job.settings, time.perf_counter()
-    left = 1 - job.progress.step / settings.steps
-    nfe = job.nfe()
-    seconds = nfe * left * job.seconds_per_evaluation()
+    each = "view" if isinstance(config, SceneConfig) else "picture"
     what = config.method if config.method != "msd" else f"msd, {settings.sampler}"
     trained = f" and {job.trained()} training passes" if job.trained() else ""
     print(
-        f"{what}, preset {config.preset}: {settings.steps} steps, {nfe} evaluations{trained} per picture"
+        f"{what}, preset {config.preset}: {settings.steps} steps, {job.nfe()} evaluations{trained} per {each}"
         + (f", {job.progress.step} steps done" if job.progress.step else "")
-        + f"; about {duration(seconds)} on {job.prior.device} (rendering not counted)"
+        + f"; about {duration(job.seconds())} on {job.prior.device} (rendering not counted)"
     )
     print(f"run directory: {job.run.path}", flush=True)
     with tqdm(total=settings.steps, initial=job.progress.step, unit="step", dynamic_ncols=True) as bar:
@@ -187,7 +220,7 @@ def _advance(job: TextToImage) -> int:
     if not finished:
         print(f"interrupted after step {job.progress.step}; continue with: modeseek resume {job.run.path}")
         return 130
-    facts = [duration(time.perf_counter() - began), f"{job.progress.nfe} evaluations per picture"]
+    facts = [duration(time.perf_counter() - began), f"{job.progress.nfe} evaluations per {each}"]
     facts += [f"peak memory {mib:.0f} MiB" for mib in [peak_memory()] if mib]
     facts += [f"on the device {mib:.0f} MiB" for mib in [device_memory()] if mib]
     print(f"{job.run.path / 'final.png'}  ({', '.join(facts)})")

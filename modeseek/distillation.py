@@ -136,7 +136,7 @@ def fit_step(step: int) -> int:
 
 def _backward(view: View, grad: Tensor) -> None:
     """``(estimate.loss + view.loss).backward()``, without computing the former."""
-    if view.loss is None:
+    if view.loss is None or not view.loss.requires_grad:  # a sum of nothing has no graph
         torch.autograd.backward(view.image, grad)
     else:
         torch.autograd.backward([view.image, view.loss], [grad, None])

@@ -21,7 +21,7 @@ NEEDED = (
     "tqdm",
     "rich",
 )
-OPTIONAL = ("matplotlib", "scikit-image", "gradio", "trimesh", "viser", "imageio", "tensorboard")
+OPTIONAL = ("matplotlib", "scikit-image", "gradio", "trimesh", "viser", "av", "tensorboard")
 
 
 def report() -> tuple[str, bool]:

@@ -31,7 +31,7 @@ class Job:
         rendered: what the estimator sees of it: the generator itself, or with an encoder behind.
         estimator: the gradient.
         optimiser: over the generator's parameters.
-        cond: condition of the whole run.
+        cond: condition of the whole run, or a function from a view's camera to it.
         rng: one stream for each sample.
         steps: of the optimiser in all.
         refresh_every: steps that share one target.
@@ -48,7 +48,7 @@ class Job:
     rendered: nn.Module
     estimator: Estimator
     optimiser: torch.optim.Optimizer
-    cond: Cond
+    cond: Cond | Callable[[Any], Cond]
     rng: Streams
     steps: int
     refresh_every: int

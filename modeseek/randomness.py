@@ -57,6 +57,10 @@ class Streams:
             raise UsageError(f"the name of a branch must be negative, got {name}")
         return Streams(self.seeds, [(*s, name) for s in self.samples], self.step)
 
+    def first(self) -> Streams:
+        """The first sample's stream alone."""
+        return Streams(self.seeds[:1], self.samples[:1], self.step)
+
     def __len__(self) -> int:
         return len(self.samples)
 

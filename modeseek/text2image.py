@@ -6,6 +6,7 @@ import dataclasses
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modeseek.config import ImageConfig, Settings, from_yaml, product_options, resolve, times, to_yaml
-from modeseek.denoisers.base import Cond, check_level, repeat_cond
+from modeseek.config import GradientConfig, ImageConfig, Settings, from_yaml, product_options, resolve, times, to_yaml
+from modeseek.denoisers.base import Cond, Denoiser, check_level, repeat_cond
 from modeseek.denoisers.diffusers import VPDenoiser
 from modeseek.denoisers.flow import FlowDenoiser
 from modeseek.distillation import Progress
@@ -35,7 +36,7 @@ from modeseek.shipped import POCKET
 INIT_STEP = -1  # the streams' step from which initial weights are drawn
 
 
-def build_prior(config: ImageConfig) -> Prior:
+def build_prior(config: GradientConfig) -> Prior:
     """The configured model."""
     source = POCKET if config.prior == "pocket" else config.prior
     economy = Economy(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Economy)})
@@ -59,26 +60,43 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def build_estimator(config: ImageConfig, prior: Prior) -> Estimator:
-    """The configured estimator on a prior."""
-    settings = config.settings
+Guided = Callable[[float], Denoiser]  # guidance scale -> guided denoiser
+
+
+def build_guided(config: GradientConfig, prior: Prior) -> Guided:
+    """Classifier-free guidance of a prior, as configured but for its scale."""
     interval = (config.guidance_low, config.guidance_high)
     limited = None if interval == (0.0, float("inf")) else interval
-    guided = prior.guided(settings.guidance, config.negative, interval=limited)
+    return lambda scale: prior.guided(scale, config.negative, interval=limited)
+
+
+def build_estimator(
+    config: GradientConfig, prior: Prior, guide: Guided | None = None, auxiliary: Callable[[], Trained] | None = None
+) -> Estimator:
+    """The configured estimator on a prior.
+
+    Args:
+        config: of the run.
+        prior: the model.
+        guide: another guidance than ``build_guided``'s.
+        auxiliary: of vsd, another than ``build_auxiliary``'s.
+    """
+    settings, guide = config.settings, guide or build_guided(config, prior)
+    guided = guide(settings.guidance)
     if config.method == "sds":
         sds = SDS(guided, prior.table, time=times(config), weighting=settings.weighting)
         images = ImageSpace(sds, prior.encode, prior.decode, posterior=config.posterior)
         return sds if config.loss == "latent" else images
     if config.method == "vsd":
-        auxiliary = build_auxiliary(config, prior)
-        return VSD(guided, prior.table, auxiliary, time=times(config), weighting=settings.weighting)
+        learner = auxiliary() if auxiliary else build_auxiliary(config, prior)
+        return VSD(guided, prior.table, learner, time=times(config), weighting=settings.weighting)
     if config.method == "sdi":
         if config.pairing == "public" and isinstance(prior.denoiser, FlowDenoiser):
             raise PriorError(f"pairing public must have a variance-preserving model; {prior.name} is a flow model")
         return SDI(
             guided,
             prior.table,
-            inverse=prior.guided(settings.inversion_guidance, config.negative, interval=limited),
+            inverse=guide(settings.inversion_guidance),
             time=times(config),
             weighting=settings.weighting,
             pairing=config.pairing,
@@ -98,14 +116,20 @@ def build_estimator(config: ImageConfig, prior: Prior) -> Estimator:
     return MSD(guided, built, bandwidth, n_samples=config.n_samples)
 
 
-def build_auxiliary(config: ImageConfig, prior: Prior) -> Trained:
+def build_auxiliary(config: GradientConfig, prior: Prior, *, cond: Cond = None, view_size: int = 0) -> Trained:
     """VSD's LoRA on a prior, drawn from the run's seed, and how it learns: in the model's own parametrisation.
+
+    Args:
+        config: of the run.
+        prior: the model.
+        cond: see ``LoRA``.
+        view_size: see ``LoRA``.
 
     Raises:
         PriorError: if the model has nothing that a LoRA can change, or peft is not installed.
     """
     try:
-        lora = LoRA(prior.denoiser, rank=config.lora_rank, seed=config.seed)
+        lora = LoRA(prior.denoiser, rank=config.lora_rank, seed=config.seed, cond=cond, view_size=view_size)
     except PriorError as error:
         raise PriorError(f"method vsd must be one that the model supports; for {prior.name}, {error}") from error
     velocity = isinstance(prior.denoiser, VPDenoiser) and prior.denoiser.prediction == "v_prediction"
@@ -169,14 +193,9 @@ def fit(generator: nn.Module, image: Tensor, steps: int = 300, lr: float = 1e-2)
         optimiser.step()
 
 
-def _absolute(config: ImageConfig) -> ImageConfig:
-    """The configuration with paths that hold from any folder, so that a run can be resumed from there."""
-    prior = Path(config.prior)
-    return dataclasses.replace(
-        config,
-        prior=str(prior.resolve()) if config.prior != "pocket" and prior.exists() else config.prior,
-        init=config.init and config.init.resolve(),
-    )
+def absolute(prior: str) -> str:
+    """A model's name, or its path as it holds from any folder, so that a run can be resumed from there."""
+    return str(Path(prior).resolve()) if prior != "pocket" and Path(prior).exists() else prior
 
 
 def slug(text: str) -> str:
@@ -216,7 +235,10 @@ class TextToImage:
             read_picture(config.init, 1)
         out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-{config.method}")
         built = cls._build(config)
-        run = Run.create(out, to_yaml(_absolute(dataclasses.replace(config, out=out))), overwrite=config.overwrite)
+        kept = dataclasses.replace(
+            config, out=out, prior=absolute(config.prior), init=config.init and config.init.resolve()
+        )
+        run = Run.create(out, to_yaml(kept), overwrite=config.overwrite)
         return cls._assemble(config, run, *built)
 
     @classmethod
@@ -285,15 +307,11 @@ class TextToImage:
         """Forward and backward passes per picture with which vsd trains its LoRA; ``nfe`` does not count them."""
         return self.settings.steps * self.config.lora_steps if isinstance(self.job.estimator, Trains) else 0
 
-    def seconds_per_evaluation(self) -> float:
-        """Measured now: one network call for the whole batch, after one to warm up."""
-        side = (self.config.size or self.prior.image_size) // self.prior.factor
-        z = torch.zeros(len(self.job.rng), self.prior.latent_shape[0], side, side, device=self.prior.device)
-        for _ in range(2):
-            began = time.perf_counter()
-            with torch.no_grad():
-                float(self.prior.denoiser(z, 1.0, self.job.cond).sum())  # waits for the device
-        return time.perf_counter() - began
+    def seconds(self) -> float:
+        """What the evaluations that are left will take, about, by a call measured now; rendering is not counted."""
+        assert not callable(self.job.cond)
+        per_call = seconds_per_evaluation(self.prior, self.config.size, len(self.job.rng), self.job.cond)
+        return self.nfe() * (1 - self.progress.step / self.settings.steps) * per_call
 
     def advance(self, *, bar: Any = None, stop_after: int | None = None) -> bool:
         """Run to the end, or until Ctrl-C, or for ``stop_after`` steps; save; tell whether the end was reached."""
@@ -321,11 +339,22 @@ class TextToImage:
         else:
             large = enlarge(sheet(images), 4)
         write_atomic(path / "final-large.png", png(large))
-        data, suffix = animation(_thinned(self.run.pictures()))
+        data, suffix = animation(thinned(self.run.pictures()))
         write_atomic(path / f"evolution{suffix}", data)
 
 
-def _thinned(pictures: list[Path], most: int = 100) -> list[Path]:
+def seconds_per_evaluation(prior: Prior, size: int | None, batch: int, cond: Cond) -> float:
+    """Measured now: one network call for the whole batch, after one to warm up."""
+    side = (size or prior.image_size) // prior.factor
+    z = torch.zeros(batch, prior.latent_shape[0], side, side, device=prior.device)
+    for _ in range(2):
+        began = time.perf_counter()
+        with torch.no_grad():
+            float(prior.denoiser(z, 1.0, cond).sum())  # waits for the device
+    return time.perf_counter() - began
+
+
+def thinned(pictures: list[Path], most: int = 100) -> list[Path]:
     """At most ``most`` pictures, evenly, the first and the last among them: an animation is made in memory."""
     if len(pictures) <= most:
         return pictures

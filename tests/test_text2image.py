@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from killing import assert_same_run, killed_again_and_again, lines, metrics, python
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -78,24 +77,6 @@ def start(tiny: Path, tmp_path: Path) -> Start:
 def whole(job: TextToImage) -> Path:
     assert job.advance()
     return job.run.path
-
-
-def metrics(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-
-
-def untimed(path: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in metrics(path)]
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    """Two finished runs: the same files, the same bytes but for times and the run's own name."""
-    files = sorted(str(p.relative_to(a)) for p in a.rglob("*") if p.is_file())
-    assert files == sorted(str(p.relative_to(b)) for p in b.rglob("*") if p.is_file())
-    for file in files:
-        if file not in ("metrics.jsonl", "config.yaml"):
-            assert (a / file).read_bytes() == (b / file).read_bytes(), file
-    assert untimed(a) == untimed(b)
 
 
 # -- what a run leaves -------------------------------------------------------------------------------------------------
@@ -493,51 +474,9 @@ def uninterrupted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return whole(TextToImage.start(config))
 
 
-def python(*arguments: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def flags(tiny: Path, path: Path) -> list[str]:
     given = {**BASE, **MANY, "prior": tiny, "out": path}
     return ["image", "red cat", "tree", *(str(w) for k, v in given.items() for w in (f"--{k.replace('_', '-')}", v))]
-
-
-def lines(path: Path) -> int:
-    return (path / "metrics.jsonl").read_bytes().count(b"\n") if (path / "metrics.jsonl").exists() else 0
-
-
-# imports once, then starts the command line in one child after the other and kills each when the log has so many lines
-KILLER = """
-import os, signal, sys, time
-from pathlib import Path
-from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
-import modeseek.text2image
-from modeseek.cli import main
-
-path, moments, first = Path(sys.argv[1]), eval(sys.argv[2]), sys.argv[3:]
-for k, (lines, writing) in enumerate(moments):
-    child = os.fork()
-    if child == 0:
-        main(first if k == 0 else ["resume", str(path)])
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        assert not ended, (k, status)
-        log = path / "metrics.jsonl"
-        done = log.read_bytes().count(b"\\n") if log.exists() else 0
-        if done >= lines + 6 or (done >= lines and (not writing or any(path.glob(".*.part")))):
-            break
-        time.sleep(0.0005)
-    os.kill(child, signal.SIGKILL)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -555,9 +494,7 @@ def test_kill_9_and_resume(tiny: Path, tmp_path: Path, uninterrupted: Path) -> N
         (32, False),
         (40, True),
     ]
-    process = python("-c", KILLER, path, moments, *flags(tiny, path))
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, (out, err)
+    killed_again_and_again(path, moments, flags(tiny, path))
     assert not (path / "final.png").exists()
     resumed = TextToImage.resume(path)
     assert 36 <= resumed.progress.step < 60

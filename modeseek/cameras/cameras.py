@@ -18,6 +18,7 @@ class Cameras:
     """Pinhole cameras. The world is right-handed with y up; an object faces +z, its own left is +x.
 
     A camera looks along its own -z, its x points right and its y up in the picture (OpenGL's and Blender's camera).
+    Where it stands is equation CAM-1, where a point is seen CAM-2.
 
     Attributes:
         pose: camera to world, (B, 4, 4): a rotation's columns are the camera's axes, then its position.

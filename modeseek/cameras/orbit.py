@@ -18,7 +18,7 @@ Range = tuple[float, float]
 class Orbit:
     """Ranges that cameras are drawn from; each looks at the origin.
 
-    Azimuth, distance and field of view are uniform; elevation so that cameras are uniform on the sphere's band.
+    Azimuth, distance and field of view are uniform; elevation so that cameras are uniform on the sphere's band (CAM-3).
 
     Attributes:
         elevation: degrees.

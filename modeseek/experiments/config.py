@@ -14,6 +14,7 @@ from modeseek.errors import UsageError
 
 Planar = Literal["table1", "table2", "figure1", "figure3"]
 Images = Literal["table3", "table4", "figure6", "ablation"]
+Scenes = Literal["reconstruction", "solids", "scenes"]
 SEEDS = {"table3": 8, "table4": 1, "figure6": 1, "ablation": 1}  # table3: 160 pictures a method with twenty prompts
 OF_IMAGES: tuple[str, ...] = ("prior", "prompts", "features", "clip", "device", "dtype", "batch", "dry_run")
 OF_IMAGES += ("network_batch", "vae_slicing", "encoder_checkpointing", "offload_text")
