@@ -19,6 +19,7 @@ demo: $(VENV)/.installed
 	@echo "  $(BIN)/modeseek image hamburger --method sds            # the same by score distillation"
 	@echo "  $(BIN)/modeseek sample hamburger --n 4                  # what the model itself samples"
 	@echo "  $(BIN)/modeseek lab fractal --bandwidth-start 0.1       # in the plane, where the truth is known"
+	@echo "  $(BIN)/modeseek scene hamburger                         # a solid thing: turntable and mesh, in minutes"
 	@echo "  $(BIN)/modeseek image --help                            # every knob"
 
 test: $(VENV)/.developed
@@ -42,7 +43,7 @@ $(VENV)/.torch: constraints.txt
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	@echo "Installing modeseek"
-	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e ".[plots]"
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e ".[plots,three-d,video]"
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed

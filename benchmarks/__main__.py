@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import ideal, loops, memory, speed
+from benchmarks import ideal, loops, memory, render, scene, speed
 
 WHY = """\
 The ideal denoiser misses its factor of 5 against chunks since it is bound by exponentials: a pair costs 0.86 ns on two
@@ -22,7 +22,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the page there as well")
     args = parser.parse_args()
-    rows = [measure() for measure in (*speed.MEASURES, *memory.MEASURES, *loops.MEASURES, *ideal.MEASURES)]
+    rows = [
+        measure()
+        for measure in (
+            *speed.MEASURES,
+            *memory.MEASURES,
+            *loops.MEASURES,
+            *scene.MEASURES,
+            *render.MEASURES,
+            *ideal.MEASURES,
+        )
+    ]
     lines = ["| what | measured | expected | met |", "|---|---|---|---|"]
     lines += [f"| {r.what} | {r.measured} | {r.expected} | {'yes' if r.met else '**no**'} |" for r in rows]
     table = "\n".join(lines) + "\n"

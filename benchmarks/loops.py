@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from benchmarks.speed import Row
 from modeseek.config import ImageConfig
 from modeseek.distillation import Progress
-from modeseek.estimators import VSD, Trained
+from modeseek.estimators import VSD, Estimator, Trained
 from modeseek.methods import ESTIMATORS
+from modeseek.scene.run import TextToScene
 from modeseek.text2image import TextToImage
 
 ROUNDS = 7
@@ -34,7 +35,7 @@ class Call:
     trained: bool
 
 
-def calls(job: TextToImage, steps: int) -> list[list[Call]]:
+def calls(job: TextToImage | TextToScene, steps: int) -> list[list[Call]]:
     """The network calls of each step, recorded from a run that is then set back."""
     found: list[list[Call]] = [[] for _ in range(steps)]
 
@@ -44,7 +45,7 @@ def calls(job: TextToImage, steps: int) -> list[list[Call]]:
 
     networks = [job.prior.denoiser.network]
     if isinstance(job.job.estimator, VSD):
-        networks.append(auxiliary(job).denoise.adapted)
+        networks.append(auxiliary(job.job.estimator).denoise.adapted)
     handles = [n.register_forward_pre_hook(record) for n in networks]
     job.advance(stop_after=steps)
     for handle in handles:
@@ -53,10 +54,10 @@ def calls(job: TextToImage, steps: int) -> list[list[Call]]:
     return found
 
 
-def auxiliary(job: TextToImage) -> Any:
+def auxiliary(estimator: Estimator) -> Any:
     """VSD's LoRA and its optimiser."""
-    assert isinstance(job.job.estimator, VSD)
-    trained = job.job.estimator.auxiliary
+    assert isinstance(estimator, VSD)
+    trained = estimator.auxiliary
     assert isinstance(trained, Trained)
     return trained
 
@@ -73,7 +74,7 @@ def bare(job: TextToImage, recorded: list[list[Call]]) -> None:
         x.backward(gradient=x.detach())
         for call in step:
             if call.trained:
-                train(auxiliary(job), call)
+                train(auxiliary(job.job.estimator), call)
         job.job.optimiser.step()
 
 

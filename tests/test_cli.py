@@ -175,7 +175,7 @@ USAGE = {
         "--method must be one of sds, vsd, sdi, msd; got 'ddim'",
     ),
     "unknown command": (["imagine", "x"], "Unrecognized options: imagine"),
-    "no command": ([], "Expected one of {image, compare, lab, reproduce, resume, sample, doctor}"),
+    "no command": ([], "Expected one of {image, scene, view, export, compare,"),
     "resume what": (["resume"], "The run's directory. (required)"),
 }
 

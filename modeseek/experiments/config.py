@@ -14,25 +14,28 @@ from modeseek.errors import UsageError
 
 Planar = Literal["table1", "table2", "figure1", "figure3"]
 Images = Literal["table3", "table4", "figure6", "ablation"]
-Scenes = Literal["reconstruction", "solids", "scenes"]
-SEEDS = {"table3": 8, "table4": 1, "figure6": 1, "ablation": 1}  # table3: 160 pictures a method with twenty prompts
+Scenes = Literal["reconstruction", "solids", "scenes"]  # of three dimensions; the first two without a model
+# table3: 160 pictures a method with twenty prompts
+SEEDS = {"table3": 8, "table4": 1, "figure6": 1, "ablation": 1, "scenes": 1, "reconstruction": 1, "solids": 8}
 OF_IMAGES: tuple[str, ...] = ("prior", "prompts", "features", "clip", "device", "dtype", "batch", "dry_run")
 OF_IMAGES += ("network_batch", "vae_slicing", "encoder_checkpointing", "offload_text")
+OF_SCENES = ("prior", "prompts", "features", "clip", "device", "dtype")
 
 
 @dataclass(frozen=True)
 class ReproduceConfig:
     """Make a table or a figure of the paper, with the paper's numbers beside ours. Continues where it was stopped."""
 
-    what: tyro.conf.Positional[Planar | Images]
-    """Which: table1, table2, figure1 and figure3 are of the plane, the others of images."""
+    what: tyro.conf.Positional[Planar | Images | Scenes]
+    """Which: table1, table2, figure1 and figure3 are of the plane, table3, table4, figure6 and ablation of images, the
+    others of three dimensions."""
     out: Path | None = None
     """Folder of the results; modeseek-runs/NAME if not given."""
     seeds: int | None = None
-    """How many; if not given 3 for the headline rows of the plane, 8 for table3, 1 for the others of images."""
+    """How many; if not given 3 for the headline rows of the plane, 8 for table3 and solids, 1 for the others."""
     full: bool = False
     """table2 with the paper's 1000 product samples a step (15 hours a set); table3 and table4 with the paper's own
-    setting of msd as well (38400 evaluations a picture)."""
+    setting of msd as well (38400 evaluations a picture); scenes with all twenty prompts for msd."""
     sets: tuple[str, ...] | None = None
     """Of the plane; fractal, spiral and pinwheel for tables, fractal for figures if not given."""
     prompts: Path | None = None
@@ -63,17 +66,18 @@ class ReproduceConfig:
     def __post_init__(self) -> None:
         if self.seeds is not None and self.seeds < 1:
             raise UsageError(f"seeds must be at least 1, got {self.seeds}")
-        if self.full and self.what not in ("table2", "table3", "table4"):
-            raise UsageError(f"full is a choice of table2, table3 and table4, got it for {self.what}")
+        if self.full and self.what not in ("table2", "table3", "table4", "scenes"):
+            raise UsageError(f"full is a choice of table2, table3, table4 and scenes, got it for {self.what}")
         if self.sets == ():
             raise UsageError("sets must name at least one set, got none")
-        if self.what in get_args(Planar):
-            given = [name for name in OF_IMAGES if getattr(self, name) != getattr(type(self), name)]
-            if given:
-                raise UsageError(f"{', '.join(given)} must not be given for {self.what}, which has no image model")
-        elif self.sets is not None:
+        read = OF_IMAGES if self.what in get_args(Images) else OF_SCENES if self.what == "scenes" else ()
+        given = [n for n in OF_IMAGES if n not in read and getattr(self, n) != getattr(type(self), n)]
+        if given:
+            why = "does not read it" if read else "has no image model"
+            raise UsageError(f"{', '.join(given)} must not be given for {self.what}, which {why}")
+        if self.sets is not None and self.what not in get_args(Planar):
             raise UsageError(f"sets must not be given for {self.what}, which is not of the plane")
-        else:
+        if self.what in get_args(Images):
             self.comparison("msd")
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf, sqrt
 from typing import Any, ClassVar, Literal
 
@@ -195,6 +195,8 @@ class SceneConfig(GradientConfig):
     """Frames of the turntable at the end."""
     snapshots: int = 8
     """Fields kept over the run, for modeseek view."""
+    picture_every: int = field(default=20, kw_only=True)
+    """Steps between pictures."""
 
     def __post_init__(self) -> None:
         check_prompts([self.prompt])

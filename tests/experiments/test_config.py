@@ -38,7 +38,7 @@ def test_of_images():
     [
         ("table1", {"seeds": 0}, "seeds must be at least 1, got 0"),
         ("table1", {"sets": ()}, "sets must name at least one set"),
-        ("table1", {"full": True}, "full is a choice of table2, table3 and table4, got it for table1"),
+        ("table1", {"full": True}, "full is a choice of table2, table3, table4 and scenes, got it for table1"),
         ("figure1", {"prior": "x", "batch": 3}, "prior, batch must not be given for figure1"),
         ("table3", {"sets": ("moons",)}, "sets must not be given for table3"),
         ("figure6", {"prompts": Path("absent")}, "must be a file that can be read"),

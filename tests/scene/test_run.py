@@ -13,6 +13,7 @@ import torch
 import trimesh
 from killing import assert_same_run, killed_again_and_again, metrics
 from PIL import Image
+from small_scene import SMALL
 
 from modeseek import text2image
 from modeseek.config import from_yaml
@@ -20,28 +21,6 @@ from modeseek.errors import RunError, UsageError
 from modeseek.scene import outputs, run
 from modeseek.scene.config import SceneConfig, resolve_scene
 from modeseek.scene.run import TextToScene
-
-BASE: dict[str, Any] = {
-    "steps": 6,
-    "sample_steps": 2,
-    "refresh_every": 2,
-    "guidance": 3.0,
-    "views": 2,
-    "samples": 12,
-    "samples_start": 8,
-    "rendered_start": 8,
-    "coarse": 0.5,
-    "plane_resolution": (4, 8),
-    "plane_features": 4,
-    "width": 8,
-    "occupancy": 8,
-    "turntable": 4,
-    "snapshots": 3,
-    "picture_every": 2,
-    "checkpoint_every": 2,
-    "view_prompts": False,
-    "backdrop": "white",
-}
 
 Start = Callable[..., TextToScene]
 OPENED: dict[str, Any] = {}
@@ -64,7 +43,7 @@ def start(tiny: Path, tmp_path: Path) -> Start:
     """Start a small scene in a new folder of the name."""
 
     def build(name: str = "run", **options: Any) -> TextToScene:
-        told = {**BASE, "prior": str(tiny), "out": tmp_path / name, **options}
+        told = {**SMALL, "prior": str(tiny), "out": tmp_path / name, **options}
         return TextToScene.start(SceneConfig("red cat", **told))
 
     return build
@@ -86,7 +65,7 @@ def test_the_files_of_a_run(start: Start, tiny: Path, tmp_path: Path) -> None:
     assert [p.name for p in sorted((path / "fields").iterdir())] == [f"step-{k:06d}.safetensors" for k in (0, 2, 4, 6)]
     assert [p.name for p in sorted((path / "pictures").iterdir())] == [f"step-{k:06d}.png" for k in (0, 2, 4, 6)]
     config = from_yaml((path / "config.yaml").read_text(), "config.yaml", SceneConfig)
-    told = SceneConfig("red cat", **{**BASE, "prior": str(tiny), "out": tmp_path / "run", "size": 16})
+    told = SceneConfig("red cat", **{**SMALL, "prior": str(tiny), "out": tmp_path / "run", "size": 16})
     assert config == resolve_scene(told) == resolve_scene(config)
     rows = metrics(path)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -124,7 +103,7 @@ def test_the_same_seed_and_another(start: Start) -> None:
         {"sparsity": 1.0, "opaque": 1.0, "orientation": 1.0, "smoothness": 1.0},
         {"occupancy": 0},
         {"importance": 4},
-        {"recompute": True, "chunk": 32},
+        {"recompute": True, "chunk": 1024},
     ],
     ids=lambda options: "-".join(options),
 )
@@ -151,14 +130,20 @@ def test_views_are_prompted_by_their_side(start: Start, monkeypatch: pytest.Monk
         assert torch.equal(told[k], rows[side][0])  # type: ignore[index]
 
 
-def test_the_mesh_is_that_of_the_field(start: Start) -> None:
-    """A scene of hardly any steps is the soft ball that it began as: round, upright, in the middle."""
+def test_the_mesh_is_that_of_the_field(start: Start, modeseek: Any) -> None:
+    """A scene of hardly any steps is the soft ball that it began as: round, in the middle, of the density's size."""
     path = whole(start(steps=2, lr=1e-6, ball=0.5))
+    assert not (path / "mesh.glb").exists()  # nothing is dense yet; that is said, and no error
+    code, out, err = modeseek("export", path, "--threshold", 2, "--resolution", 32)
+    assert (code, err) == (0, "")
+    assert "watertight" in out
     mesh = trimesh.load(path / "mesh.glb", force="mesh")
     assert mesh.is_watertight
+    # softplus(10 (1 - r / 0.5)) = 2
     radius = np.linalg.norm(mesh.vertices, axis=1)
-    assert radius.max() < 0.5
-    assert np.abs(mesh.center_mass).max() < 0.1
+    expected = 0.5 * (1 - np.log(np.expm1(2)) / 10)
+    assert np.abs(radius - expected).max() < 0.06
+    assert np.abs(mesh.center_mass).max() < 0.02
 
 
 # -- a run that stops --------------------------------------------------------------------------------------------------
@@ -170,7 +155,7 @@ MANY = {"steps": 24, "checkpoint_every": 3, "picture_every": 12}
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_and_resume(tiny: Path, tmp_path: Path) -> None:
     """Before the first checkpoint, between two, while one is written: the same bytes in the end."""
-    told = {**BASE, **MANY, "prior": str(tiny)}
+    told = {**SMALL, **MANY, "prior": str(tiny)}
     expected = whole(TextToScene.start(SceneConfig("red cat", **told, out=tmp_path / "whole")))
     path = tmp_path / "run"
     flags = [str(w) for k, v in {**told, "out": path}.items() for w in _flag(k, v)]
@@ -200,8 +185,8 @@ def test_another_model_is_refused(start: Start, monkeypatch: pytest.MonkeyPatch)
     ("options", "message"),
     [
         ({"size": 15}, "size must be a multiple of 2, got 15"),
-        ({"chunk": 4}, "chunk must be from 8 points"),
-        ({"method": "vsd", "posterior": "mean", "chunk": 2**40}, "chunk must be from"),
+        ({"chunk": 4}, "chunk must be from 12 points, the samples of one ray, to 67108864, got 4"),
+        ({"chunk": 2**40}, "chunk must be from"),
     ],
 )
 def test_what_cannot_run_leaves_no_directory(start: Start, tmp_path: Path, options: Any, message: str) -> None:

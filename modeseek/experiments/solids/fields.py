@@ -15,19 +15,19 @@ WEIGHTS = -1  # the streams' step of initial weights
 ENCODING, NETWORK = -1, -2  # branches of these streams
 
 
-def triplane(seed: int, *, samples: int = 20, resolution: int = 32, width: int = 16) -> Renderer:
+def triplane(seed: int, *, samples: int = 20, blob: float = 5.0) -> Renderer:
     """A triplane and one hidden layer; exp, since the edge of a solid is sharper than softplus soon is."""
     streams = Streams(seed).at(WEIGHTS)
-    planes = Triplane(streams.branch(ENCODING), resolution=resolution, features=8)
-    field = RadianceField(planes, streams.branch(NETWORK), width=width, layers=1, blob_scale=5.0, activation="exp")
+    planes = Triplane(streams.branch(ENCODING), resolution=32, features=8)
+    field = RadianceField(planes, streams.branch(NETWORK), width=16, layers=1, blob_scale=blob, activation="exp")
     return Renderer(field, samples=samples)
 
 
-def hash_grid(seed: int, *, samples: int = 20, levels: int = 8, width: int = 32) -> Renderer:
-    """A hash grid whose finest level has 61 cells a side, and one hidden layer."""
+def hash_grid(seed: int, *, samples: int = 20, blob: float = 5.0) -> Renderer:
+    """A hash grid whose finest level has 51 cells a side, and one hidden layer."""
     streams = Streams(seed).at(WEIGHTS)
-    grid = HashGrid(streams.branch(ENCODING), levels=levels, table=2**15, base=8, growth=1.34)
-    field = RadianceField(grid, streams.branch(NETWORK), width=width, layers=1, blob_scale=5.0, activation="exp")
+    grid = HashGrid(streams.branch(ENCODING), levels=6, table=2**15, base=8, growth=1.45)
+    field = RadianceField(grid, streams.branch(NETWORK), width=32, layers=1, blob_scale=blob, activation="exp")
     return Renderer(field, samples=samples)
 
 

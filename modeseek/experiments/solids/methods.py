@@ -16,7 +16,7 @@ from modeseek.schedules import Anneal, Bandwidth
 Data = Literal["all", "one", "mean"]
 TABLE = NoiseTable.vp(1000)  # 0.029 to 14.6: below and above the distances between the solids' pictures
 START, END = 4.0, 0.5  # bandwidths; two solids' pictures are about 15 apart, and 10 from the mean picture
-VARIANCE = 13.0  # of pictures along the 7 directions in which eight differ, 92 / 7: for proximal and gibbs
+VARIANCE = 13.0  # for proximal and gibbs: the middle one along the 7 directions in which pictures differ, 5 to 30
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def lattice(n: int = LATTICE) -> Tensor:
 @torch.no_grad()
 def densities(field: Field, n: int = LATTICE) -> Tensor:
     """The field's densities on the lattice, (n, n, n)."""
-    parts = lattice(n).reshape(-1, 3).split(AT_ONCE)
+    parts = torch.split(lattice(n).reshape(-1, 3), AT_ONCE)
     return torch.cat([field.density(part)[0] for part in parts]).reshape(n, n, n)
 
 

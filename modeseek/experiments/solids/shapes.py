@@ -86,7 +86,8 @@ def box(half: RGB, centre: RGB = (0.0, 0.0, 0.0)) -> Distance:
 
     def distance(p: Tensor) -> Tensor:
         q = (p - torch.tensor(centre).to(p)).abs() - torch.tensor(half).to(p)
-        return q.clamp(min=0).norm(dim=-1) + q.amax(-1).clamp(max=0)
+        outside, inside = q.clamp(min=0).square().sum(-1).sqrt(), q.amax(-1).clamp(max=0)
+        return outside + inside
 
     return distance
 

@@ -27,7 +27,7 @@ from modeseek.pictures import enlarge, labelled, png
 from modeseek.reports import table
 from modeseek.runs import write_atomic
 
-BUDGETS = ((240, 8), (960, 4))  # evaluations a view, and the most seeds at that price
+BUDGETS = ((60, 8), (240, 8), (960, 4))  # evaluations a view, and the most seeds at that price
 SIZE, TRAINED_ON, HELD = 32, 256, 24  # pixels, cameras to train on, cameras to score from
 
 

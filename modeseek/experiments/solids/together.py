@@ -41,8 +41,8 @@ class Together:
         """
         if len(x) % self.fields:
             raise UsageError(f"there must be as many rows for each of {self.fields} fields, got {len(x)}")
-        by_view = x.detach().unflatten(0, (self.fields, -1)).transpose(0, 1)
-        return _OfViews(by_view.repeat(self.fields, *[1] * (x.ndim)))
+        by_view = x.detach().reshape(self.fields, -1, *x.shape[1:]).transpose(0, 1)
+        return _OfViews(by_view.repeat(self.fields, *[1] * x.ndim))
 
     def fit(self, x: Tensor, cond: Cond, rng: Rng, step: int) -> Info:
         """Nothing to learn."""
