@@ -1,8 +1,12 @@
-"""Make the pictures of README and docs: ``python docs/pictures/make.py``."""
+"""Make the pictures of README and docs: ``python docs/pictures/make.py [FOLDER]``.
+
+With the folder of ``modeseek reproduce scenes --full`` the scenes are made of it instead of the hero picture.
+"""
 
 from __future__ import annotations
 
 import itertools
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,7 +14,9 @@ import torch
 
 from modeseek.config import ImageConfig
 from modeseek.pictures import png, sheet
-from modeseek.text2image import TextToImage
+from modeseek.scene.files import Kept
+from modeseek.scene.outputs import walk
+from modeseek.text2image import TextToImage, slug
 
 HERE = Path(__file__).parent
 PROMPTS = ("hamburger", "dog face", "rocket", "strawberry", "octopus", "red heart", "sunflower", "automobile")
@@ -28,5 +34,17 @@ def hero() -> None:
         (HERE / "hero.png").write_bytes(png(sheet(torch.cat(rows), columns=len(PROMPTS))))
 
 
+SCENES = ("hamburger", "red apple", "panda", "automobile", "evergreen tree", "house")
+
+
+def scenes(folder: Path) -> None:
+    """Rows: scenes; columns: from the front on around."""
+    rows = []
+    for prompt in SCENES:
+        kept = Kept.open(folder / "runs" / f"msd-{slug(prompt)}-0")
+        rows.append(walk(kept.config, kept.nerf, 8, size=96).image)
+    (HERE / "scenes.png").write_bytes(png(sheet(torch.cat(rows), columns=8)))
+
+
 if __name__ == "__main__":
-    hero()
+    scenes(Path(sys.argv[1])) if len(sys.argv) > 1 else hero()

@@ -106,6 +106,7 @@ class Scenes:
     def scene(self, method: str, prompt: str, seed: int) -> SceneConfig:
         """What a scene is told: the preset of its method, at the evaluations of msd's."""
         told = {"prior": self.config.prior, "device": self.config.device, "dtype": self.config.dtype, "seed": seed}
+        told["turntable"] = SHOWN  # nobody looks at so many
         out = self.config.folder() / "runs" / f"{method}-{slug(prompt)}-{seed}"
         return SceneConfig(prompt, method=method, out=out, **told)  # type: ignore[arg-type]
 

@@ -149,6 +149,6 @@ class TextToScene:
 
     def _keep(self, step: int) -> None:
         self.run.picture(step, png(strip(walk(self.config, self.nerf, STRIP).image)))
-        every = max(1, self.settings.steps // self.config.snapshots)
-        if step % every == 0 or step == self.settings.steps:
+        every, before = max(1, self.settings.steps // self.config.snapshots), step - self.config.picture_every
+        if step in (0, self.settings.steps) or step // every > before // every:  # the first picture of its share
             keep_snapshot(self.config, self.nerf.field, self.run.path, step)
