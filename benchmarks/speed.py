@@ -66,7 +66,8 @@ _MEMORY = """
 import json, resource, sys
 from pathlib import Path
 from modeseek.config import ImageConfig
-from modeseek.text2image import TextToImage, peak_memory
+from modeseek.descent import peak_memory
+from modeseek.text2image import TextToImage
 job = TextToImage.start(ImageConfig(("hamburger",), sample_steps=2, steps=1000, out=Path(sys.argv[1])))
 peaks = []
 for _ in range(4):

@@ -142,10 +142,10 @@ def compare(config: CompareConfig) -> int:
 def sample(config: SampleConfig) -> int:
     """Write one sheet of samples."""
     _quiet()
+    from modeseek.descent import build_prior
     from modeseek.pictures import png, sheet
     from modeseek.randomness import Streams
-    from modeseek.runs import free_path, write_atomic, writing
-    from modeseek.text2image import build_prior, slug
+    from modeseek.runs import free_path, slug, write_atomic, writing
 
     out = config.out or free_path(Path("modeseek-runs"), f"{slug(config.prompts[0])}-samples", ".png")
     with writing(out):
@@ -203,7 +203,7 @@ def _advance(job: TextToImage | TextToScene) -> int:
 
     from tqdm import tqdm
 
-    from modeseek.text2image import device_memory, peak_memory
+    from modeseek.descent import device_memory, peak_memory
 
     config, settings, began = job.config, job.settings, time.perf_counter()
     each = "view" if isinstance(config, SceneConfig) else "picture"

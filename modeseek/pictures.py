@@ -102,3 +102,10 @@ def read_picture(path: Path, size: int) -> Tensor:
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
     rgb = ImageOps.fit(Image.alpha_composite(white, rgba).convert("RGB"), (size, size), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).float() / 255
+
+
+def thinned(pictures: list[Path], most: int = 100) -> list[Path]:
+    """At most ``most`` pictures, evenly, the first and the last among them: an animation is made in memory."""
+    if len(pictures) <= most:
+        return pictures
+    return [pictures[round(k * (len(pictures) - 1) / (most - 1))] for k in range(most)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -209,3 +210,8 @@ def free_path(folder: Path, stem: str, suffix: str = "") -> Path:
         k += 1
         path = folder / f"{stem}-{k}{suffix}"
     return path
+
+
+def slug(text: str) -> str:
+    """A prompt as a short file name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "prompt"

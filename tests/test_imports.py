@@ -23,6 +23,7 @@ MAP = [  # from left to right; rooms that stand together do not know each other
     {"distillation", "landscape", "runs", "pictures", "config"},
     {"checkpoints", "plots", "videos"},
     {"jobs"},
+    {"descent"},
     {"text2image", "lab", "doctor"},
     {"scene"},
     {"compare"},

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from modeseek.errors import RunError
-from modeseek.runs import CHECKPOINT, CONFIG, METRICS, PICTURES, Run, free_path, write_atomic
+from modeseek.runs import CHECKPOINT, CONFIG, METRICS, PICTURES, Run, free_path, slug, write_atomic
 
 
 class Killed(BaseException):
@@ -382,3 +382,11 @@ def test_pictures_in_the_order_of_steps(run: Run) -> None:
     for step in (10, 2, 100, 0):
         run.picture(step, bytes([step]))
     assert [p.read_bytes()[0] for p in run.pictures()] == [0, 2, 10, 100]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Red Cat!", "red-cat"), ("../../etc/passwd", "etc-passwd"), ("🐈", "prompt"), ("a" * 99, "a" * 40)],
+)
+def test_slug(text: str, expected: str) -> None:
+    assert slug(text) == expected

@@ -14,9 +14,10 @@ import torch
 
 from modeseek.config import ImageConfig
 from modeseek.pictures import png, sheet
+from modeseek.runs import slug
 from modeseek.scene.files import Kept
 from modeseek.scene.outputs import walk
-from modeseek.text2image import TextToImage, slug
+from modeseek.text2image import TextToImage
 
 HERE = Path(__file__).parent
 PROMPTS = ("hamburger", "dog face", "rocket", "strawberry", "octopus", "red heart", "sunflower", "automobile")

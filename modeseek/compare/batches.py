@@ -16,13 +16,14 @@ from modeseek.checkpoints import misfit
 from modeseek.compare.cells import Cell, Painted
 from modeseek.compare.memory import Peak
 from modeseek.config import Settings, to_yaml
+from modeseek.descent import build_estimator
 from modeseek.errors import RunError
 from modeseek.jobs import Job
 from modeseek.pictures import in_bytes
 from modeseek.priors import Prior
 from modeseek.randomness import Streams
 from modeseek.runs import METRICS, Run, write_atomic
-from modeseek.text2image import build_estimator, build_generator, build_rendering
+from modeseek.text2image import build_generator, build_rendering
 
 Rate = Callable[[int], float] | None
 

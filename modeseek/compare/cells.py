@@ -14,8 +14,7 @@ from torch import Tensor
 from modeseek.compare.config import Contender
 from modeseek.config import ImageConfig, to_yaml
 from modeseek.pictures import png
-from modeseek.runs import write_atomic, writing
-from modeseek.text2image import slug
+from modeseek.runs import slug, write_atomic, writing
 
 CELL, SNAPSHOTS, FINAL = "cell.json", "snapshots.safetensors", "final.png"
 FORMAT = 1  # of a cell; another number makes all anew, as where a default of ImageConfig changes

@@ -18,6 +18,7 @@ from modeseek.compare.config import REFERENCE_SEED, CompareConfig, Contender
 from modeseek.compare.memory import Peak
 from modeseek.compare.protocols import DDIM_GUIDANCE, configure, learning_rate
 from modeseek.config import ImageConfig
+from modeseek.descent import build_estimator, build_prior
 from modeseek.errors import ModeseekWarning, RunError, UsageError
 from modeseek.metrics.clip import ImageText
 from modeseek.metrics.extractor import Extractor
@@ -25,8 +26,8 @@ from modeseek.metrics.extractors import open_features
 from modeseek.pictures import in_bytes
 from modeseek.plots import require
 from modeseek.priors import Prior
+from modeseek.runs import slug
 from modeseek.shipped import POCKET_CLIP
-from modeseek.text2image import build_estimator, build_prior, slug
 
 SAMPLES = (Contender("reference"), Contender("ddim"))  # DDIM samples to compare with, and others of the same kind
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from modeseek.compare.prompts import read_prompts, shipped
+from modeseek.descent import build_prior
 from modeseek.experiments.cells import Book
 from modeseek.experiments.config import ReproduceConfig
 from modeseek.metrics.bootstrap import Bootstrap
@@ -27,13 +28,12 @@ from modeseek.pictures import labelled, png
 from modeseek.priors import Prior
 from modeseek.randomness import Streams
 from modeseek.reports import table
-from modeseek.runs import write_atomic
+from modeseek.runs import slug, write_atomic
 from modeseek.scene.config import SceneConfig, resolve_scene
 from modeseek.scene.files import Kept
 from modeseek.scene.outputs import SHOWN, walk
 from modeseek.scene.run import TextToScene
 from modeseek.shipped import POCKET_CLIP
-from modeseek.text2image import build_prior, slug
 
 METHODS = ("sds", "msd")
 COMPARED = 8  # prompts of the comparison; the others are ranked alone

@@ -8,6 +8,7 @@ import torch
 
 from modeseek.cameras import Cameras, Orbit
 from modeseek.denoisers.base import Cond, Denoiser, repeat_cond
+from modeseek.descent import INIT_STEP, build_auxiliary, build_estimator, build_guided
 from modeseek.estimators import Estimator
 from modeseek.generators.nerf import (
     Background,
@@ -27,7 +28,6 @@ from modeseek.priors import Prior
 from modeseek.priors.views import PerpNegPrompts, ViewPrompts, spherical
 from modeseek.randomness import Streams
 from modeseek.scene.config import SceneConfig
-from modeseek.text2image import INIT_STEP, build_auxiliary, build_estimator, build_guided
 
 SHORT = 2000  # steps of a run in which the occupancy grid forgets quickly
 NETWORK, BACKGROUND = -1, -2  # branches of the streams of initial weights

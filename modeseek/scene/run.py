@@ -8,45 +8,38 @@ from typing import Any
 
 import torch
 
-from modeseek.config import Settings, from_yaml, to_yaml
+from modeseek.config import from_yaml, to_yaml
 from modeseek.denoisers.base import Cond
-from modeseek.distillation import Progress
+from modeseek.descent import Descent, absolute, build_prior
 from modeseek.errors import UsageError
-from modeseek.estimators import Estimator, Trains
+from modeseek.estimators import Estimator
 from modeseek.generators import Encoded
 from modeseek.generators.nerf import NeRF
 from modeseek.jobs import Job
-from modeseek.pictures import animation, png
+from modeseek.pictures import animation, png, thinned
 from modeseek.priors import Prior
 from modeseek.randomness import Streams
-from modeseek.runs import Run, free_path, refuse_existing, write_atomic
+from modeseek.runs import Run, free_path, refuse_existing, slug, write_atomic
 from modeseek.scene.build import build_gradient, build_optimiser, build_prompts, build_scene
 from modeseek.scene.config import SceneConfig, resolve_scene
 from modeseek.scene.files import keep_snapshot
 from modeseek.scene.outputs import walk, write_outputs
 from modeseek.scene.turntables import strip
-from modeseek.text2image import absolute, build_prior, seconds_per_evaluation, slug, thinned
 
 STRIP = 6  # views in the pictures over time
 
 
 @dataclass
-class TextToScene:
+class TextToScene(Descent):
     """A run in progress.
 
     Attributes:
         config: resolved.
-        settings: what it takes from its preset.
-        prior: the model.
         nerf: the field and how it is seen.
-        job: the loop and its directory.
     """
 
     config: SceneConfig
-    settings: Settings
-    prior: Prior
     nerf: NeRF
-    job: Job
 
     @classmethod
     def start(cls, config: SceneConfig) -> TextToScene:
@@ -111,32 +104,13 @@ class TextToScene:
             checkpoint_every=config.checkpoint_every,
             marks={"prior": prior.fingerprint},
         )
-        self = cls(config, config.settings, prior, nerf, job)
+        self = cls(config, prior, job, nerf)
         return self
 
     @property
-    def run(self) -> Run:
-        """The directory."""
-        return self.job.run
-
-    @property
-    def progress(self) -> Progress:
-        """Where the loop stands."""
-        return self.job.progress
-
-    def nfe(self) -> int:
-        """Evaluations per view that the whole run takes."""
-        return self.job.nfe()
-
-    def trained(self) -> int:
-        """Forward and backward passes per view with which vsd trains its LoRA; ``nfe`` does not count them."""
-        return self.settings.steps * self.config.lora_steps if isinstance(self.job.estimator, Trains) else 0
-
-    def seconds(self) -> float:
-        """What the evaluations that are left will take, about, by a call measured now; rendering is not counted."""
-        cond: Cond = self.prior.encode_prompt([self.config.prompt])
-        per_call = seconds_per_evaluation(self.prior, self.config.size, len(self.job.rng), cond)
-        return self.nfe() * (1 - self.progress.step / self.settings.steps) * per_call
+    def example(self) -> Cond:
+        """That of the prompt, whatever the view."""
+        return self.prior.encode_prompt([self.config.prompt])
 
     def advance(self, *, bar: Any = None, stop_after: int | None = None) -> bool:
         """Run to the end, or until Ctrl-C, or for ``stop_after`` steps; save; tell whether the end was reached."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from killing import assert_same_run, untimed
 from PIL import Image
 from safetensors.torch import load_file
 from small_lab import SMALL, flags, make_small, small, words
@@ -70,21 +71,6 @@ def loop(lab: Lab) -> Lab:
     return lab
 
 
-def metrics(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    """Two finished runs: the same files, the same bytes but for times and the run's own name."""
-    files = sorted(str(p.relative_to(a)) for p in a.rglob("*") if p.is_file())
-    assert files == sorted(str(p.relative_to(b)) for p in b.rglob("*") if p.is_file())
-    for file in files:
-        if file not in ("metrics.jsonl", "config.yaml"):
-            assert (a / file).read_bytes() == (b / file).read_bytes(), file
-    assert metrics(a) == metrics(b)
-
-
 # -- what a run leaves -------------------------------------------------------------------------------------------------
 
 
@@ -95,7 +81,7 @@ def test_the_files_of_a_run(start: Start, tmp_path: Path) -> None:
     assert Image.open(path / "evolution.webp").n_frames == 3
     config = from_yaml((path / "config.yaml").read_text(), "config.yaml", LabConfig)
     assert config == small(out=path, denoiser="exact", picture_every=4, checkpoint_every=4)
-    rows = metrics(path)
+    rows = untimed(path)
     assert [row["step"] for row in rows] == [row["nfe"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[0]["bandwidth"] == pytest.approx(0.2234, abs=1e-4)
     assert rows[-1]["bandwidth"] == pytest.approx(0.02)
@@ -150,7 +136,7 @@ def test_the_plan_is_what_is_spent(start: Start) -> None:
     for k, options in enumerate(several):
         lab = loop(start(f"run-{k}", **options))
         assert lab.job is not None
-        assert lab.nfe() == lab.job.progress.nfe == metrics(lab.run.path)[-1]["nfe"] > 0
+        assert lab.nfe() == lab.job.progress.nfe == untimed(lab.run.path)[-1]["nfe"] > 0
 
 
 def test_the_table_stands_beside_true_samples(start: Start) -> None:
