@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from modeseek.compare.prompts import read_prompts, shipped
-from modeseek.descent import build_prior
+from modeseek.descent import absolute, build_prior
+from modeseek.errors import RunError
 from modeseek.experiments.cells import Book
 from modeseek.experiments.config import ReproduceConfig
 from modeseek.metrics.bootstrap import Bootstrap
@@ -30,7 +31,7 @@ from modeseek.randomness import Streams
 from modeseek.reports import table
 from modeseek.runs import slug, write_atomic
 from modeseek.scene.config import SceneConfig, resolve_scene
-from modeseek.scene.files import Kept
+from modeseek.scene.files import Kept, read_config
 from modeseek.scene.outputs import SHOWN, walk
 from modeseek.scene.run import TextToScene
 from modeseek.shipped import POCKET_CLIP
@@ -52,7 +53,7 @@ class Line:
         nfe: evaluations per view of a step, over the whole run.
         frechet: of the views to DDIM samples of the same prompts; None where the method has other prompts as well.
         nearer: the two ends of how much farther SDS's views are, scenes resampled; None for SDS.
-        similarity: mean of 100 cos(view, prompt).
+        similarity: mean of 100 cos(view, prompt), over the prompts that both methods have, as the distance.
         front: median rank of the prompt for the front view among the shipped model's names; None for other prompts.
         around: the same over all eight views.
     """
@@ -129,31 +130,34 @@ class Scenes:
 
     def features(self, method: str, prompts: Sequence[str]) -> Features:
         """Of all views of a method's scenes."""
-        return self.extractor.features(torch.cat([self.views(method, *cell) for cell in self.cells(prompts)]))
+        return self.extractor.features(self.pictures(method, prompts))
+
+    def pictures(self, method: str, prompts: Sequence[str]) -> Tensor:
+        """All views of a method's scenes."""
+        return torch.cat([self.views(method, *cell) for cell in self.cells(prompts)])
 
     def cells(self, prompts: Sequence[str]) -> list[tuple[str, int]]:
         """Prompts and seeds, seeds outermost."""
         return [(prompt, seed) for seed in range(self.config.count) for prompt in prompts]
 
     def line(self, method: str, shared: Sequence[str]) -> Line:
-        """A method's numbers; distances are those of the prompts that both methods have."""
+        """A method's numbers; distances and similarity are those of the prompts that both methods have."""
         cells = self.cells(self.prompts(method))
-        views = [self.views(method, *cell) for cell in cells]
-        texts = [prompt for prompt, _ in cells for _ in range(SHOWN)]
+        texts, told = ([prompt for prompt, _ in some for _ in range(SHOWN)] for some in (cells, self.cells(shared)))
         reference = self.extractor.features(self.samples(shared, REFERENCE))
         own = self.features(method, shared)
         ends = None
         if method != "sds":
             found = difference("frechet", self.features("sds", shared), own, reference, self.dimensions, Bootstrap())
             ends = found.interval
-        ranks = self.ranks(torch.cat(views), texts)
+        ranks = self.ranks(self.pictures(method, self.prompts(method)), texts)
         return Line(
             method,
             len(cells),
             evaluations(self.scene(method, *cells[0]), self.prior),
             distance("frechet", own, reference, self.dimensions).value,
             ends,
-            similarity(self.clip, torch.cat(views), texts).value,
+            similarity(self.clip, self.pictures(method, shared), told).value,
             None if ranks is None else median(ranks[::SHOWN]),
             None if ranks is None else median(ranks),
         )
@@ -177,13 +181,25 @@ class Scenes:
 
 
 def finished(config: SceneConfig) -> Tensor:
-    """Run a scene that has a directory, or go on with it, to its end; its views."""
+    """Run a scene to its end, or go on with it if it has a directory; its views.
+
+    Raises:
+        RunError: if the directory is of other settings, of which the table would say that they are these.
+    """
     path = Path(str(config.out))
-    run = TextToScene.resume(path) if (path / "config.yaml").is_file() else TextToScene.start(config)
+    begun = (path / "config.yaml").is_file()
+    if begun and _told(read_config(path)) != _told(resolve_scene(replace(config, prior=absolute(config.prior)))):
+        raise RunError(f"{path} must be a run with the settings of this experiment; it has others: move it away")
+    run = TextToScene.resume(path) if begun else TextToScene.start(config)
     if not run.advance():
         raise KeyboardInterrupt
     kept = Kept.open(path)
     return walk(kept.config, kept.nerf, SHOWN).image
+
+
+def _told(config: SceneConfig) -> SceneConfig:
+    """Without what a run adds, and wherever it lies."""
+    return replace(config, size=None, out=None)
 
 
 def evaluations(config: SceneConfig, prior: Prior) -> int:
@@ -221,13 +237,13 @@ def verdict(lines: Sequence[Line]) -> str:
     by = {line.method: line for line in lines}
     sds, msd = by["sds"], by["msd"]
     nearer, alike = (msd.frechet or 0) <= (sds.frechet or 0), msd.similarity >= sds.similarity
-    said = f"Expected: MSD at least as near as SDS and as alike; nearer: {_told(nearer)}, alike: {_told(alike)}. "
+    said = f"Expected: MSD at least as near as SDS and as alike; nearer: {_said(nearer)}, alike: {_said(alike)}. "
     if msd.front is not None:
         said += f"Expected: median rank of the front view at most {MEDIAN}; {msd.front:g} over {msd.scenes} scenes."
     return said + "\n"
 
 
-def _told(met: bool) -> str:
+def _said(met: bool) -> str:
     return "met" if met else "missed"
 
 

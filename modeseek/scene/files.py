@@ -72,7 +72,7 @@ class Kept:
     def find(self) -> None:
         """See which snapshots there are by now."""
         names = (p.stem.removeprefix("step-") for p in (self.path / FIELDS).glob("step-*.safetensors"))
-        self.steps = tuple(sorted(map(int, names)))
+        self.steps = tuple(sorted(int(name) for name in names if name.isdecimal()))
 
     def load(self, step: int) -> None:
         """Put a snapshot into the scene.
@@ -105,7 +105,7 @@ def load_field(field: Field, path: Path) -> None:
 
 
 def open_field(path: Path) -> Field:
-    """A field from a file of its own: it says itself what it is made of.
+    """A field from a file of its own, on the CPU: it says itself what it is made of.
 
     Raises:
         RunError: if the file is none that ``modeseek scene`` wrote.
@@ -120,7 +120,7 @@ def open_field(path: Path) -> Field:
     if CONFIG not in told:
         raise RunError(f"{path} must be a field that modeseek scene wrote; it does not say what it is made of")
     config = resolve_scene(from_yaml(told[CONFIG], str(path), SceneConfig))
-    nerf = build_scene(config, config.size or 1)
+    nerf = build_scene(replace(config, device="cpu"), config.size or 1)  # this machine may lack the run's device
     load_field(nerf.field, path)
     return nerf.field
 

@@ -49,7 +49,7 @@ class ExportConfig:
     threshold: float = 10.0
     """Density of the surface, per unit of length; half the cube's side is 1."""
     floaters: float = 0.01
-    """Leave out loose parts of less than this share of the volume of the largest one."""
+    """Leave out loose parts of less than this share of all the volume; 0 keeps all."""
     step: int | None = None
     """A snapshot of the run, by its step; the last one if not given."""
 
@@ -58,5 +58,5 @@ class ExportConfig:
             raise UsageError(f"resolution must be at least 2, got {self.resolution}")
         if not 0 < self.threshold < inf:
             raise UsageError(f"threshold must be positive and finite, got {self.threshold}")
-        if not 0 <= self.floaters <= 1:
-            raise UsageError(f"floaters must be a share between 0 and 1, got {self.floaters}")
+        if not 0 <= self.floaters < 1:
+            raise UsageError(f"floaters must be a share of at least 0 and below 1, got {self.floaters}")

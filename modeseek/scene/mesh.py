@@ -92,13 +92,18 @@ def refuse_too_large(resolution: int) -> None:
     """
     if resolution < 2:
         raise UsageError(f"resolution must be at least 2, got {resolution}")
-    need, left = 8 * (resolution + 2) ** 3 + 600 * resolution**2, available()
+    need, left = _need(resolution), available()
     if left is not None and need > left:
-        fits = int((left / 9) ** (1 / 3)) // 16 * 16
+        largest = int((left / 8) ** (1 / 3)) // 16 * 16
+        fits = next((r for r in range(largest, 0, -16) if _need(r) <= left), 0)
         raise UsageError(
             f"a mesh of resolution {resolution} needs {in_words(need)} of memory, and there is {in_words(left)}; "
-            f"resolution {fits} would fit"
+            + (f"resolution {fits} would fit" if fits else "none would fit")
         )
+
+
+def _need(resolution: int) -> int:
+    return 8 * (resolution + 2) ** 3 + 600 * resolution**2
 
 
 def densities(field: Field, resolution: int, chunk: int) -> Grid:

@@ -82,7 +82,8 @@ def show(config: ViewConfig, *, say: Callable[[str], None] = print) -> None:
 
 
 def cameras_of(config: SceneConfig, steps: int = 4) -> Cameras:
-    """The first that a run looks from."""
-    scene = config.scene
+    """Those of the first steps of a run that have new ones."""
+    scene, streams = config.scene, Streams.for_batch(config.seed, config.scene.views)
     orbit = Orbit(scene.elevation, config.azimuth, scene.distance, scene.fov)
-    return orbit.draw(Streams.for_batch(config.seed, scene.views * steps).branch(CAMERAS))
+    drawn = [orbit.draw(streams.at(k * config.settings.refresh_every).branch(CAMERAS)) for k in range(steps)]
+    return Cameras(torch.cat([c.pose for c in drawn]), torch.cat([c.fov for c in drawn]))

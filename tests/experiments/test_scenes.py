@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from modeseek.compare.prompts import NAMES
+from modeseek.errors import RunError
 from modeseek.experiments import scenes as module
 from modeseek.experiments.config import ReproduceConfig
 from modeseek.experiments.scenes import METHODS, Line, Scenes, main, verdict
@@ -74,6 +75,33 @@ def test_a_stopped_scene_goes_on(tmp_path: Path, prompts: Path, monkeypatch: pyt
     assert not TextToScene.start(config).advance(stop_after=1)
     assert torch.equal(again.views("msd", "hamburger", 0), expected)
     assert resolve_scene(config).steps == 2
+
+
+@pytest.mark.usefixtures("small")
+def test_a_scene_of_other_settings_is_no_cell(tmp_path: Path, prompts: Path) -> None:
+    from modeseek.scene.run import TextToScene
+
+    scenes = Scenes.open(ReproduceConfig("scenes", out=tmp_path, prompts=prompts))
+    TextToScene.start(replace(scenes.scene("msd", "hamburger", 0), lr=0.5))
+    with pytest.raises(RunError, match="must be a run with the settings of this experiment"):
+        scenes.views("msd", "hamburger", 0)
+
+
+def test_both_methods_are_asked_about_the_same_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods with the same pictures have the same similarity, though one has more prompts."""
+
+    def views(self: Scenes, method: str, prompt: str, seed: int) -> torch.Tensor:
+        return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(len(prompt)))
+
+    asked = {"sds": NAMES[:2], "msd": NAMES[:4]}
+    monkeypatch.setattr(module, "SHOWN", 2)
+    monkeypatch.setattr(Scenes, "views", views)
+    monkeypatch.setattr(Scenes, "samples", lambda self, prompts, first: torch.rand(2 * len(prompts), 3, 64, 64))
+    monkeypatch.setattr(Scenes, "prompts", lambda self, method: asked[method])
+    scenes = Scenes.open(ReproduceConfig("scenes", out=tmp_path))
+    sds, msd = (scenes.line(method, asked["sds"]) for method in METHODS)
+    assert (sds.scenes, msd.scenes) == (2, 4)
+    assert msd.similarity == pytest.approx(sds.similarity, abs=1e-9)
 
 
 def test_the_verdict() -> None:

@@ -82,7 +82,7 @@ def test_nonsense_is_refused(options: dict[str, Any], message: str) -> None:
     [
         (lambda run: ExportConfig(run, resolution=1), "resolution must be at least 2, got 1"),
         (lambda run: ExportConfig(run, threshold=0.0), "threshold must be positive and finite"),
-        (lambda run: ExportConfig(run, floaters=2.0), "floaters must be a share"),
+        (lambda run: ExportConfig(run, floaters=1.0), "floaters must be a share"),
         (lambda run: ViewConfig(run, port=0), "port must be between 1 and 65535"),
         (lambda run: ViewConfig(run, seconds=0.0), "seconds must be positive"),
     ],

@@ -165,6 +165,17 @@ def test_a_mesh_that_does_not_fit_says_what_it_needs(monkeypatch: pytest.MonkeyP
     fits = int(str(said.value).split("resolution ")[2].split()[0])
     assert fits >= 400
     module.refuse_too_large(fits)
+    for left in (10**6, 10**7, 10**8):  # the less there is, the more the surface counts
+        monkeypatch.setattr(module, "available", lambda left=left: left)
+        with pytest.raises(UsageError, match="would fit") as said:
+            module.refuse_too_large(1024)
+        fits = int(str(said.value).split("resolution ")[2].split()[0])
+        module.refuse_too_large(fits)
+        with pytest.raises(UsageError, match="would fit"):
+            module.refuse_too_large(fits + 16)
+    monkeypatch.setattr(module, "available", lambda: 1000)
+    with pytest.raises(UsageError, match="none would fit"):
+        module.refuse_too_large(1024)
     monkeypatch.setattr(module, "available", lambda: None)
     module.refuse_too_large(10**5)  # where nobody knows, nobody is refused
 

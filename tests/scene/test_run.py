@@ -130,6 +130,18 @@ def test_views_are_prompted_by_their_side(start: Start, monkeypatch: pytest.Monk
         assert torch.equal(told[k], rows[side][0])  # type: ignore[index]
 
 
+@pytest.mark.parametrize("backdrop", ["mlp", "colour"])
+def test_the_background_learns_at_a_tenth_of_the_rate(start: Start, backdrop: str) -> None:
+    """To the end, so that nothing on the way sets one rate for all."""
+    job = start(backdrop=backdrop, lr=1e-2)
+    whole(job)
+    names = {id(p): name for name, p in job.nerf.named_parameters()}
+    groups = [(g["lr"], {names[id(p)] for p in g["params"]}) for g in job.job.optimiser.param_groups]
+    behind = {n for n in names.values() if n.startswith("renderer.field.behind.")}
+    assert groups == [(1e-2, set(names.values()) - behind), (1e-3, behind)]
+    assert behind
+
+
 def test_the_mesh_is_that_of_the_field(start: Start, modeseek: Any) -> None:
     """A scene of hardly any steps is the soft ball that it began as: round, in the middle, of the density's size."""
     path = whole(start(steps=2, lr=1e-6, ball=0.5))

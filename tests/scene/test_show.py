@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import torch
 import trimesh
 from small_scene import SMALL
 
+from modeseek.randomness import Streams
 from modeseek.scene.config import SceneConfig
-from modeseek.scene.files import LAST, Kept, open_field, snapshot
+from modeseek.scene.files import LAST, Kept, keep_field, open_field, snapshot
 from modeseek.scene.later import ViewConfig
 from modeseek.scene.run import TextToScene
-from modeseek.scene.show import show
+from modeseek.scene.show import cameras_of, show
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,15 @@ def test_the_field_itself(modeseek: Any, run: Path, tmp_path: Path) -> None:
         assert torch.equal(field.density(points)[0], Kept.open(run).nerf.field.density(points)[0])
 
 
+def test_a_field_of_another_machine(run: Path, tmp_path: Path) -> None:
+    """One that was trained on a device which is missing here opens on the CPU."""
+    kept = Kept.open(run)
+    keep_field(replace(kept.config, device="cuda"), kept.nerf.field, tmp_path / "field.safetensors")
+    assert {p.device.type for p in open_field(tmp_path / "field.safetensors").parameters()} == {"cpu"}
+
+
 def test_a_snapshot(modeseek: Any, run: Path, tmp_path: Path) -> None:
+    (run / "fields" / "step-mine.safetensors").write_bytes(b"somebody's own")
     kept = Kept.open(run)
     assert kept.steps == (0, 2, 4, 6)
     files = []
@@ -106,6 +116,13 @@ def test_nowhere_to_write(modeseek: Any, run: Path, tmp_path: Path) -> None:
     code, _, err = modeseek("export", run, "--threshold", 2, "--out", tmp_path / "a" / "b.glb")
     assert code == 1
     assert "there is no folder" in err
+
+
+def test_the_cameras_on_the_page_are_those_of_the_run(run: Path) -> None:
+    kept = Kept.open(run)
+    shown, streams = cameras_of(kept.config, steps=3), Streams.for_batch(kept.config.seed, 2)
+    for k, step in enumerate((0, 2, 4)):  # the cameras of a target stay for two steps
+        assert torch.equal(shown[2 * k : 2 * k + 2].pose, kept.nerf.cameras(streams.at(step + 1)).pose)
 
 
 def test_a_port_that_is_taken(modeseek: Any, run: Path) -> None:

@@ -82,9 +82,9 @@ class NeRF(nn.Module):
         return next(stage for stage in reversed(self._stages) if stage.first <= step)
 
     def cameras(self, rng: Streams) -> Cameras:
-        """The cameras of the step that ``rng`` is at, on the field's device."""
+        """The cameras of the step that ``rng`` is at, on the field's device and of its type."""
         drawn = self.orbit.draw(rng.at(rng.step - rng.step % self.hold).branch(CAMERAS))
-        return drawn.to(next(self.field.parameters()).device)
+        return drawn.to(next(self.field.parameters()))
 
     def forward(self, rng: Streams) -> View:
         """View of images (B, 3, size, size) in [0, 1], and the cameras."""
@@ -107,6 +107,6 @@ class NeRF(nn.Module):
     @torch.no_grad()
     def look(self, cameras: Cameras, height: int, width: int, *, normals: bool = False) -> Rendered:
         """Pictures from chosen cameras, without noise and without a graph."""
-        device = next(self.field.parameters()).device
-        shown: Rendered = self.renderer(cameras.to(device), height, width, normals=normals)
+        like = next(self.field.parameters())
+        shown: Rendered = self.renderer(cameras.to(like), height, width, normals=normals)
         return shown

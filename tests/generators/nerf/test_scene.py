@@ -52,6 +52,17 @@ def test_it_is_a_generator() -> None:
     assert 0 <= float(view.image.min()) <= float(view.image.max()) <= 1
 
 
+def test_in_float64_it_is_the_same_view() -> None:
+    """Cameras are of the field's type; so are those that are looked from."""
+    weights = Regularisers(sparsity=1.0, orientation=1.0, smoothness=1.0, distortion=1.0)
+    single, double = scene(regularisers=weights), scene(regularisers=weights).double()
+    one, other = single(at(0)), double(at(0))
+    assert (other.image.dtype, other.loss.dtype) == (torch.float64, torch.float64)
+    torch.testing.assert_close(other.image.float(), one.image, rtol=0, atol=1e-4)
+    seen = double.look(one.camera, 4, 4, normals=True)
+    assert (seen.image.dtype, seen.normal.dtype) == (torch.float64, torch.float64)
+
+
 def test_a_view_is_the_same_in_any_batch() -> None:
     nerf = scene()
     many, one = nerf(at(5, 4)), nerf(Streams(0, [2]).at(5))
