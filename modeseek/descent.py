@@ -34,13 +34,18 @@ def build_prior(config: GradientConfig) -> Prior:
     """The configured model."""
     source = POCKET if config.prior == "pocket" else config.prior
     economy = Economy(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Economy)})
-    device = _device(config.device)
+    device = open_device(config.device)
     if device.type == "cuda":  # else the same run gives other bits
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     return open_prior(source, device=device, dtype=getattr(torch, config.dtype), economy=economy)
 
 
-def _device(name: str) -> torch.device:
+def open_device(name: str) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        UsageError: if torch knows none of that name, or does not see it.
+    """
     try:
         device = torch.device(name)
     except RuntimeError as error:

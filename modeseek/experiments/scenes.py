@@ -51,7 +51,7 @@ class Line:
         method: sds or msd.
         scenes: how many.
         nfe: evaluations per view of a step, over the whole run.
-        frechet: of the views to DDIM samples of the same prompts; None where the method has other prompts as well.
+        frechet: of the views to DDIM samples of the same prompts.
         nearer: the two ends of how much farther SDS's views are, scenes resampled; None for SDS.
         similarity: mean of 100 cos(view, prompt), over the prompts that both methods have, as the distance.
         front: median rank of the prompt for the front view among the shipped model's names; None for other prompts.
@@ -61,7 +61,7 @@ class Line:
     method: str
     scenes: int
     nfe: int
-    frechet: float | None
+    frechet: float
     nearer: tuple[float, float] | None
     similarity: float
     front: float | None
@@ -236,7 +236,7 @@ def verdict(lines: Sequence[Line]) -> str:
     """What was expected and what came."""
     by = {line.method: line for line in lines}
     sds, msd = by["sds"], by["msd"]
-    nearer, alike = (msd.frechet or 0) <= (sds.frechet or 0), msd.similarity >= sds.similarity
+    nearer, alike = msd.frechet <= sds.frechet, msd.similarity >= sds.similarity
     said = f"Expected: MSD at least as near as SDS and as alike; nearer: {_said(nearer)}, alike: {_said(alike)}. "
     if msd.front is not None:
         said += f"Expected: median rank of the front view at most {MEDIAN}; {msd.front:g} over {msd.scenes} scenes."

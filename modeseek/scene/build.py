@@ -78,6 +78,7 @@ def build_stages(config: SceneConfig, size: int) -> tuple[Stage, ...]:
             chunk=config.chunk,
             occupancy=grid,
             recompute=config.recompute,
+            backend=config.backend,
         )
         return Stage(first, side or size, renderer)
 
@@ -96,7 +97,7 @@ def _occupancy(config: SceneConfig) -> OccupancyGrid:
 def build_scene(config: SceneConfig, size: int) -> NeRF:
     """The configured generator of pictures of a size, on the configured device."""
     scene = config.scene
-    sizes = (scene.sparsity, scene.opaque, scene.orientation, scene.smoothness)
+    sizes = (scene.sparsity, scene.opaque, scene.orientation, scene.smoothness, config.distortion)
     weights = Regularisers(*sizes)
     nerf = NeRF(
         build_stages(config, size),

@@ -25,6 +25,7 @@ from modeseek.methods import EstimatorName
 
 Encoding = Literal["triplane", "hash-grid"]
 Backdrop = Literal["white", "colour", "mlp"]
+Backend = Literal["torch", "nerfacc"]
 Range = tuple[float, float]
 OUTSIDE = sqrt(3)  # of the sphere around the cube [-1, 1]^3 that holds the object
 
@@ -142,7 +143,7 @@ class SceneConfig(GradientConfig):
     """entries of a level's table,"""
     base: int = 16
     """cells along a side of the coarsest level,"""
-    growth: float = 1.447
+    growth: float = 1.447269237440378
     """and from one level to the next."""
     width: int | None = None
     """Width of the field's hidden layers,"""
@@ -186,12 +187,16 @@ class SceneConfig(GradientConfig):
     """of the one against surfaces that turn away from the camera,"""
     smoothness: float | None = None
     """and of the one that wants neighbouring normals alike. Each is a mean over views."""
+    distortion: float = 0.0
+    """Weight of the regulariser that wants what a ray meets in one place."""
     occupancy: int = 32
     """Cells along a side of the grid that tells empty space; 0 does without."""
     chunk: int = 2**16
     """Points of the field that are evaluated at once, which bounds the memory."""
     recompute: bool = False
     """Compute a chunk's activations again for the gradient instead of keeping them."""
+    backend: Backend = "torch"
+    """What adds up the samples of a ray: torch, or nerfacc where it is installed, on CUDA."""
     turntable: int = 60
     """Frames of the turntable at the end."""
     snapshots: int = 8
@@ -227,7 +232,16 @@ def _check_counts(c: SceneConfig) -> None:
     check_positive(c, ("growth", "ball"))
     if not c.plane_resolution or min(c.plane_resolution) < 2:
         raise UsageError(f"plane_resolution must be at least 2 in every scale, got {c.plane_resolution}")
-    for name in ("rendered", "rendered_start", "importance", "occupancy", "sparsity", "opaque", "orientation"):
+    for name in (
+        "rendered",
+        "rendered_start",
+        "importance",
+        "occupancy",
+        "sparsity",
+        "opaque",
+        "orientation",
+        "distortion",
+    ):
         value = getattr(c, name)
         if value is not None and not 0 <= value < inf:
             raise UsageError(f"{name} must be at least 0 and finite, got {value}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modeseek.config import from_yaml, to_yaml
+from modeseek.descent import open_device
 from modeseek.errors import RunError
 from modeseek.generators.nerf import Field, NeRF
 from modeseek.runs import Run, writing
@@ -45,7 +46,7 @@ class Kept:
     Attributes:
         path: the run directory.
         config: of the run.
-        nerf: holds one of the fields, on the CPU; ``load`` puts in another.
+        nerf: holds one of the fields; ``load`` puts in another.
         steps: of the snapshots, rising.
     """
 
@@ -55,14 +56,16 @@ class Kept:
     steps: tuple[int, ...]
 
     @classmethod
-    def open(cls, path: Path) -> Kept:
+    def open(cls, path: Path, device: str = "cpu") -> Kept:
         """The fields of a run, the last one loaded.
 
         Raises:
             RunError: if the folder is no run of ``modeseek scene``, or has no field yet.
+            UsageError: if there is no such device.
         """
         config = read_config(path)
-        kept = cls(path, config, build_scene(replace(config, device="cpu"), config.size or 1), ())
+        scene = build_scene(replace(config, device=str(open_device(device))), config.size or 1)
+        kept = cls(path, config, scene, ())
         kept.find()
         if not kept.steps:
             raise RunError(f"the run must have kept a field; {path / FIELDS} has none yet")

@@ -22,6 +22,8 @@ class ViewConfig:
     """Of the page, on 127.0.0.1."""
     seconds: float | None = None
     """Close after so long; until Ctrl-C if not given."""
+    device: str = "cpu"
+    """Where the field is rendered."""
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""
 
@@ -52,6 +54,8 @@ class ExportConfig:
     """Leave out loose parts of less than this share of all the volume; 0 keeps all."""
     step: int | None = None
     """A snapshot of the run, by its step; the last one if not given."""
+    device: str = "cpu"
+    """Where the field is asked."""
 
     def __post_init__(self) -> None:
         if self.resolution < 2:

@@ -49,7 +49,7 @@ def walk(config: SceneConfig, nerf: NeRF, views: int, *, size: int | None = None
     scene = config.scene
     elevation, distance, fov = (sum(ends) / 2 for ends in (scene.elevation, scene.distance, scene.fov))
     return turn(
-        nerf.renderer,
+        nerf.look,
         views=views,
         size=size or nerf.size,
         elevation=elevation,

@@ -30,7 +30,7 @@ def export(config: ExportConfig) -> str:
         RunError: if the run is none of a scene or has no such snapshot.
         UsageError: if there is no surface at the threshold, or it does not fit into memory.
     """
-    kept = Kept.open(config.run)
+    kept = Kept.open(config.run, config.device)
     if config.step is not None:
         kept.load(config.step)
     stem = "field" if config.format == "safetensors" else "mesh"
@@ -60,7 +60,7 @@ def show(config: ViewConfig, *, say: Callable[[str], None] = print) -> None:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    kept = Kept.open(config.run)
+    kept = Kept.open(config.run, config.device)
     viewer = Viewer(
         kept.nerf.look,
         port=config.port,

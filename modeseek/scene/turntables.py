@@ -12,7 +12,6 @@ from modeseek.cameras import Cameras, turntable
 from modeseek.errors import UsageError
 from modeseek.generators.nerf.base import Rendered
 from modeseek.pictures import sheet
-from modeseek.randomness import Rng
 
 # viridis (matplotlib's, CC0) at each eighth: its brightness grows evenly, for the colour-blind too
 VIRIDIS = (
@@ -30,12 +29,10 @@ EMPTY = 1e-6  # what covers less than this has no depth and no normal
 
 
 class Render(Protocol):
-    """Pictures of cameras, as ``Renderer`` makes them: (B, ...) at any size."""
+    """Pictures of cameras, as ``Renderer`` and ``NeRF.look`` make them: (B, ...) at any size."""
 
-    def __call__(
-        self, cameras: Cameras, height: int, width: int, rng: Rng | None = None, *, normals: bool = False
-    ) -> Rendered:
-        """Without ``rng`` the samples stand in the middle of their pieces."""
+    def __call__(self, cameras: Cameras, height: int, width: int, *, normals: bool = False) -> Rendered:
+        """The pictures, without noise."""
         ...
 
 

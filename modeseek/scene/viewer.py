@@ -227,7 +227,7 @@ class Viewer:
 
     def _draw(self, client: Any, height: int) -> int:
         """The field from a visitor's camera behind everything, with its depth; the picture's width."""
-        seen, aspect = client.camera, float(client.camera.aspect)
+        seen, aspect = client.camera, min(8.0, max(1 / 8, float(client.camera.aspect)))  # a window may have no height
         camera = from_viser(np.asarray(seen.wxyz), np.asarray(seen.position), float(seen.fov))
         width = max(1, round(height * aspect))
         with torch.no_grad():

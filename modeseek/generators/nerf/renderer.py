@@ -40,7 +40,8 @@ class Renderer(nn.Module):
         samples: pieces of each ray.
         importance: pieces to add where the first look met something.
         chunk: points that the field is given at once; bounds the memory of pictures without gradients, and with
-            ``recompute`` those of pictures with.
+            ``recompute`` those of pictures with, but for 4 bytes a sample where they are jittered, and 32 a visible
+            sample where they are kept.
         stop: samples that less than this share of the light passes are not evaluated.
         faint: what the samples of a ray may weigh together that get no colour where no gradient is wanted.
         occupancy: cells that hold anything; None evaluates all.
