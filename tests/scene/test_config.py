@@ -57,6 +57,7 @@ def test_another_model_knows_views() -> None:
         ({"importance": -1}, "importance must be at least 0"),
         ({"sparsity": float("inf")}, "sparsity must be at least 0 and finite"),
         ({"smoothness": -1.0}, "smoothness must be at least 0"),
+        ({"distortion": -1.0}, "distortion must be at least 0"),
         ({"coarse": 1.5}, "coarse must be a share between 0 and 1, got 1.5"),
         ({"distance": (0.0, 3.0)}, "no camera is inside the cube"),
         ({"distance": (1.0, 3.0)}, "no camera is inside the cube"),

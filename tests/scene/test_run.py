@@ -101,6 +101,7 @@ def test_the_same_seed_and_another(start: Start) -> None:
         {"method": "vsd", "refresh_every": 1},
         {"method": "sds", "loss": "image", "refresh_every": 1},
         {"sparsity": 1.0, "opaque": 1.0, "orientation": 1.0, "smoothness": 1.0},
+        {"distortion": 10.0},
         {"occupancy": 0},
         {"importance": 4},
         {"recompute": True, "chunk": 1024},

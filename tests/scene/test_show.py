@@ -96,6 +96,13 @@ def test_what_is_no_scene(modeseek: Any, tmp_path: Path, command: str) -> None:
         assert message in err
 
 
+@pytest.mark.parametrize("command", ["export", "view"])
+def test_no_such_device(modeseek: Any, run: Path, command: str) -> None:
+    code, _, err = modeseek(command, run, "--device", "nowhere")
+    assert code == 2
+    assert "device must be one that torch knows, got 'nowhere'" in err
+
+
 def test_a_run_without_a_field_yet(modeseek: Any, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "fields")
