@@ -57,12 +57,15 @@ def network(encoding: str) -> RadianceField:
 
 def seconds(*calls: Callable[[], None]) -> list[float]:
     """Medians of calls that take turns, each once to warm up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     taken: list[list[float]] = [[] for _ in calls]
     for _ in range(ROUNDS + 1):
         for call, times in zip(calls, taken):
             began = time.perf_counter()
             call()
             times.append(time.perf_counter() - began)
+    torch.set_num_threads(threads)
     return [statistics.median(times[1:]) for times in taken]
 
 
