@@ -224,6 +224,9 @@ def _advance(job: TextToImage | TextToScene) -> int:
     facts += [f"peak memory {mib:.0f} MiB" for mib in [peak_memory()] if mib]
     facts += [f"on the device {mib:.0f} MiB" for mib in [device_memory()] if mib]
     print(f"{job.run.path / 'final.png'}  ({', '.join(facts)})")
+    if isinstance(config, SceneConfig):
+        made = sorted(p.name for p in (*job.run.path.glob("turntable.*"), *job.run.path.glob("mesh.glb")))
+        print(f"beside it {', '.join(made)}; look around with: modeseek view {job.run.path}")
     return 0
 
 

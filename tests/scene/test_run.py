@@ -206,3 +206,15 @@ def test_what_cannot_run_leaves_no_directory(start: Start, tmp_path: Path, optio
     with pytest.raises(UsageError, match=message):
         start(**options)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_says_what_it_made(modeseek: Any, tiny: Path, tmp_path: Path) -> None:
+    told = {**SMALL, "steps": 2, "prior": str(tiny), "out": tmp_path / "run"}
+    code, out, _ = modeseek("scene", "red cat", *(str(w) for k, v in told.items() for w in _flag(k, v)))
+    assert code == 0
+    assert out.startswith("msd, proximal, preset quick: 2 steps, 4 evaluations per view; about")
+    assert "beside it turntable." in out
+    assert f"modeseek view {tmp_path / 'run'}" in out
+    code, out, _ = modeseek("resume", tmp_path / "run")  # it is at its end already
+    assert code == 0
+    assert "2 steps done" in out
