@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ def absolute(prior: str) -> str:
 
 
 @dataclass
-class Descent:
+class Descent(ABC):
     """A run in progress, of whatever is moved. Final classes say what they are moved from and how they end.
 
     Attributes:
@@ -179,9 +180,9 @@ class Descent:
         return self.settings.steps * self.config.lora_steps if isinstance(self.job.estimator, Trains) else 0
 
     @property
+    @abstractmethod
     def example(self) -> Cond:
         """A condition that the run's network can be asked with, of as many rows as samples or one."""
-        raise NotImplementedError
 
     def seconds(self) -> float:
         """What the evaluations that are left will take, about, by a call measured now; rendering is not counted."""

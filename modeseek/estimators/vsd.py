@@ -107,7 +107,32 @@ class VSD:
         self.auxiliary.load_state_dict(state)
 
 
-class Particles:
+class Untrained:
+    """What auxiliaries in closed form share: they learn and keep nothing, and an evaluation counts as a network's."""
+
+    def cost(self, sigma: Sigma) -> int:
+        """One evaluation."""
+        return 1
+
+    def fit(self, x: Tensor, cond: Cond, rng: Rng, step: int) -> Info:
+        """Nothing to learn."""
+        return {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Nothing to put back.
+
+        Raises:
+            UsageError: if there is something.
+        """
+        if state:
+            raise UsageError(f"the state of particles must be empty, got {', '.join(sorted(state))}")
+
+
+class Particles(Untrained):
     """The renderings are the density: their score in closed form, with nothing to train. For the plane.
 
     All rows of a batch are particles of one density, whatever their conditions. An evaluation counts as one, as that of
@@ -127,30 +152,9 @@ class Particles:
             raise UsageError(f"smoothing must not be negative, got {smoothing}")
         self.smoothing, self.particles = smoothing, particles
 
-    def cost(self, sigma: Sigma) -> int:
-        """One evaluation."""
-        return 1
-
     def denoiser(self, x: Tensor) -> Denoiser:
         """Of the kernel density of the rows of x (B, *event), or of the particles given."""
         return _Unconditional(ParticleScore(x if self.particles is None else self.particles, self.smoothing))
-
-    def fit(self, x: Tensor, cond: Cond, rng: Rng, step: int) -> Info:
-        """Nothing to learn."""
-        return {}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Nothing to keep."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Nothing to put back.
-
-        Raises:
-            UsageError: if there is something.
-        """
-        if state:
-            raise UsageError(f"the state of particles must be empty, got {', '.join(sorted(state))}")
 
 
 class _Unconditional:

@@ -30,6 +30,7 @@ from modeseek.priors import Prior
 from modeseek.randomness import Streams
 from modeseek.reports import table
 from modeseek.runs import slug, write_atomic
+from modeseek.scene.build import build_gradient
 from modeseek.scene.config import SceneConfig, resolve_scene
 from modeseek.scene.files import Kept, read_config
 from modeseek.scene.outputs import SHOWN, walk
@@ -204,10 +205,7 @@ def _told(config: SceneConfig) -> SceneConfig:
 
 def evaluations(config: SceneConfig, prior: Prior) -> int:
     """Per view over a whole run."""
-    from modeseek.scene.build import build_gradient
-
-    settings = resolve_scene(config).settings
-    estimator = build_gradient(resolve_scene(config), prior)
+    settings, estimator = config.settings, build_gradient(config, prior)
     return sum(estimator.nfe(step) for step in range(0, settings.steps, settings.refresh_every))
 
 

@@ -56,11 +56,11 @@ class Kept:
     steps: tuple[int, ...]
 
     @classmethod
-    def open(cls, path: Path, device: str = "cpu") -> Kept:
-        """The fields of a run, the last one loaded.
+    def open(cls, path: Path, device: str = "cpu", step: int | None = None) -> Kept:
+        """The fields of a run, that of a step loaded, or the last one.
 
         Raises:
-            RunError: if the folder is no run of ``modeseek scene``, or has no field yet.
+            RunError: if the folder is no run of ``modeseek scene``, or has no field yet, or none of the step.
             UsageError: if there is no such device.
         """
         config = read_config(path)
@@ -69,7 +69,7 @@ class Kept:
         kept.find()
         if not kept.steps:
             raise RunError(f"the run must have kept a field; {path / FIELDS} has none yet")
-        kept.load(kept.steps[-1])
+        kept.load(kept.steps[-1] if step is None else step)
         return kept
 
     def find(self) -> None:

@@ -30,9 +30,7 @@ def export(config: ExportConfig) -> str:
         RunError: if the run is none of a scene or has no such snapshot.
         UsageError: if there is no surface at the threshold, or it does not fit into memory.
     """
-    kept = Kept.open(config.run, config.device)
-    if config.step is not None:
-        kept.load(config.step)
+    kept = Kept.open(config.run, config.device, config.step)
     stem = "field" if config.format == "safetensors" else "mesh"
     out = config.out or config.run / f"{stem}.{config.format}"
     if not out.absolute().parent.is_dir():

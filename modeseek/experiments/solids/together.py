@@ -7,12 +7,11 @@ from torch import Tensor
 from modeseek.denoisers.base import Cond, Denoiser
 from modeseek.denoisers.per_view import PerViewIdeal
 from modeseek.errors import UsageError
-from modeseek.estimators.base import Info
+from modeseek.estimators.vsd import Untrained
 from modeseek.noise import Sigma
-from modeseek.randomness import Rng
 
 
-class Together:
+class Together(Untrained):
     """The exact score of the pictures of all fields from the row's view: NERF-4 with the fields' pictures as data.
 
     What ProlificDreamer's LoRA learns from the camera. One field gives back the drawn noise, and VSD is SDS.
@@ -29,10 +28,6 @@ class Together:
             raise UsageError(f"there must be at least 1 field, got {fields}")
         self.fields = fields
 
-    def cost(self, sigma: Sigma) -> int:
-        """One evaluation, as that of the network which it stands for."""
-        return 1
-
     def denoiser(self, x: Tensor) -> Denoiser:
         """Of the renderings x (F * V, *event).
 
@@ -43,23 +38,6 @@ class Together:
             raise UsageError(f"there must be as many rows for each of {self.fields} fields, got {len(x)}")
         by_view = x.detach().reshape(self.fields, -1, *x.shape[1:]).transpose(0, 1)
         return _OfViews(by_view.repeat(self.fields, *[1] * x.ndim))
-
-    def fit(self, x: Tensor, cond: Cond, rng: Rng, step: int) -> Info:
-        """Nothing to learn."""
-        return {}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Nothing to keep."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Nothing to put back.
-
-        Raises:
-            UsageError: if there is something.
-        """
-        if state:
-            raise UsageError(f"the state of particles must be empty, got {', '.join(sorted(state))}")
 
 
 class _OfViews:
